@@ -1,0 +1,5 @@
+"""Turns a command line into calls of the library, and their results into tables, JSON and exit codes."""
+
+from optimizer.cli.commands import app
+
+__all__ = ["app"]

@@ -1,0 +1,67 @@
+"""Names in a converted model: outputs that would collide with inputs, and axes of free size."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import onnx
+
+
+def onnx_output_name(name: str, input_names: Collection[str]) -> str:
+    """The ONNX name of an output; ONNX has one name space, a SavedModel's signature has two.
+
+    >>> onnx_output_name("x", {"x"}), onnx_output_name("y", {"x"})
+    ('x_output', 'y')
+    """
+    while name in input_names:
+        name += "_output"
+    return name
+
+
+def unique_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The names, with a number behind each that stood before.
+
+    >>> unique_names(["top_k", "top_k", "y"])
+    ('top_k', 'top_k_1', 'y')
+    """
+    found: list[str] = []
+    for name in names:
+        free, number = name, 1
+        while free in found:
+            free, number = f"{name}_{number}", number + 1
+        found.append(free)
+    return tuple(found)
+
+
+def name_free_axes(proto: onnx.ModelProto) -> None:
+    """Name the free axes of inputs and outputs, in place: `batch` first, then `<tensor>_axis<n>`.
+
+    tf2onnx numbers them (`unk__12`), so that nothing shows that inputs and outputs share the batch.
+    Values inside the graph lose those numbers: a name there would contradict the new ones.
+    """
+    graph = proto.graph
+    for value in [*graph.input, *graph.output]:
+        for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
+            if not dimension.HasField("dim_value"):
+                dimension.dim_param = "batch" if axis == 0 else f"{value.name}_axis{axis}"
+    for value in graph.value_info:
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.HasField("dim_param"):
+                dimension.Clear()
+
+
+def rename_first_axis(proto: onnx.ModelProto, outputs: Collection[str]) -> None:
+    """Take the name `batch` from outputs whose first axis was seen to be something else, in place."""
+    for value in proto.graph.output:
+        if value.name in outputs and value.type.tensor_type.shape.dim:
+            first = value.type.tensor_type.shape.dim[0]
+            if first.dim_param == "batch":
+                first.dim_param = f"{value.name}_axis0"
+
+
+def fix_batch(proto: onnx.ModelProto, size: int) -> None:
+    """Write the only batch size that the model runs with over the name `batch`, in place."""
+    for value in [*proto.graph.input, *proto.graph.output]:
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.dim_param == "batch":
+                dimension.dim_value = size

@@ -1,0 +1,140 @@
+"""Runs the upload in its own runtime: TensorFlow, or the TFLite interpreter.
+
+This is the strongest ordinary form that a user of that runtime has: the traced signature function of
+a SavedModel, or the interpreter with XNNPACK.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from optimizer.errors import InvalidDataError, ToolError
+from optimizer.model import first_line
+from optimizer.results import Conversion, Runtime
+from optimizer.workspace import Workspace
+
+_SAMPLES_HINT = "`onnxpress inspect` prints the line that writes samples."
+
+
+class Original(Protocol):
+    """An upload, loaded in its own runtime."""
+
+    def run(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Compute the outputs by their ONNX names, from inputs by their ONNX names."""
+
+
+class SavedModelOriginal:
+    """One signature of a SavedModel, as the traced function that TensorFlow's loader returns."""
+
+    def __init__(self, folder: Path, signature: str) -> None:
+        import tensorflow as tf
+
+        self._tensorflow = tf
+        self._loaded = tf.saved_model.load(str(folder), tags=["serve"])  # keeps the variables alive
+        self._function = self._loaded.signatures[signature]
+        self._names: dict[str, str] | None = None
+
+    def run(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Compute the outputs; see `Original.run`."""
+        from optimizer.convert.naming import onnx_output_name
+
+        constant = self._tensorflow.constant
+        try:
+            results = self._function(**{name: constant(value) for name, value in feeds.items()})
+        except (ValueError, TypeError, self._tensorflow.errors.OpError) as error:
+            raise InvalidDataError(
+                f"TensorFlow refuses the inputs: {_reason(error)}.", hint=_SAMPLES_HINT
+            ) from error
+        if self._names is None:
+            self._names = {name: onnx_output_name(name, feeds) for name in results}
+        return {self._names[name]: tensor.numpy() for name, tensor in results.items()}
+
+
+class TfliteOriginal:
+    """A TFLite file in TensorFlow's interpreter."""
+
+    def __init__(self, path: Path, threads: int | None) -> None:
+        from optimizer.convert.tflite import open_interpreter, read_tflite
+
+        self._interpreter = open_interpreter(path, threads)
+        self._file = read_tflite(path)
+
+    def run(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Compute the outputs; the inputs are resized when their shapes differ from the last call's."""
+        try:
+            return self._run(feeds)
+        except (ValueError, RuntimeError) as error:
+            raise InvalidDataError(
+                f"TFLite refuses the inputs: {first_line(error)}.", hint=_SAMPLES_HINT
+            ) from error
+
+    def _run(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        interpreter = self._interpreter
+        shapes = {entry["index"]: tuple(entry["shape"]) for entry in interpreter.get_input_details()}
+        resized = False
+        for index, name in self._file.inputs.items():
+            if shapes[index] != feeds[name].shape:
+                interpreter.resize_tensor_input(index, feeds[name].shape)
+                resized = True
+        if resized:
+            interpreter.allocate_tensors()
+        for index, name in self._file.inputs.items():
+            interpreter.set_tensor(index, feeds[name])
+        interpreter.invoke()
+        return {name: interpreter.get_tensor(index) for index, name in self._file.outputs.items()}
+
+
+def load_original(path: Path, runtime: Runtime, signature: str, threads: int | None = None) -> Original:
+    """Load a prepared upload; see `open_original`."""
+    if runtime == "TFLite":
+        return TfliteOriginal(path, threads)
+    return SavedModelOriginal(path, signature)
+
+
+def open_original(workspace: Workspace, conversion: Conversion, threads: int) -> Original:
+    """Load the upload in its own runtime, where that is not ONNX Runtime.
+
+    Args:
+        workspace: Holds what the convert stage wrote.
+        conversion: What the convert stage found.
+        threads: Threads inside an operator; operators run one after another.
+
+    Raises:
+        ToolError: If TensorFlow already runs in this process with other threads, or cannot load it.
+    """
+    if conversion.runtime == "TensorFlow":
+        _set_threads(threads)
+    return load_original(workspace.original, conversion.runtime, conversion.signature, threads)
+
+
+def _set_threads(threads: int) -> None:
+    """Fix TensorFlow's threads; possible only before its first operation in a process."""
+    import tensorflow as tf
+
+    threading = tf.config.threading
+    try:
+        threading.set_intra_op_parallelism_threads(threads)
+        threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError as error:
+        found = threading.get_intra_op_parallelism_threads(), threading.get_inter_op_parallelism_threads()
+        if found != (threads, 1):
+            raise ToolError(
+                f"TensorFlow already runs in this process with {found[0] or 'all'} threads, not {threads}.",
+                hint="Load the original in a process of its own.",
+            ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The line of TensorFlow's message that says why; a failed graph's begins with a trace of its nodes.
+
+    >>> _reason(ValueError("Graph execution error:\\nDetected at node g\\nindices[0] = 9 is not in [0, 5)"))
+    'indices[0] = 9 is not in [0, 5)'
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines or not lines[0].startswith("Graph execution error"):
+        return first_line(error)
+    noise = ("Graph execution error", "Detected at node", "<stack", "File ", "[[{{node", "Node:", "The above")
+    return next((first_line(ValueError(line)) for line in lines if not line.startswith(noise)), lines[0])

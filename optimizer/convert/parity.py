@@ -1,0 +1,169 @@
+"""Proves that the converted model computes what the upload computes: both run on the same inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from optimizer.convert.comparison import Run, compare
+from optimizer.convert.original import Original
+from optimizer.convert.prepared import Prepared
+from optimizer.data import Dataset, GeneratedDataset
+from optimizer.errors import InvalidDataError, OptimizerError, ToolError, UnsupportedModelError
+from optimizer.results import Parity
+from optimizer.runtime import Session
+
+_SAMPLES = 16
+_HALF_TYPES = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Parity, and what the runs showed about the batch axis."""
+
+    parity: Parity
+    unbatched: frozenset[str]
+    """Outputs whose first axis is free but not the batch."""
+    fixed_batch: int | None
+    """The only batch size that ONNX Runtime took, where the upload takes others."""
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """The runs at one batch size, or who refused it and why."""
+
+    size: int
+    runs: tuple[Run, ...] = ()
+    refused_by: str = ""
+    reason: str = ""
+
+
+def prove_parity(original: Original, session: Session, prepared: Prepared, samples: Dataset | None) -> Proof:
+    """Run both on the same inputs, at two batch sizes where both accept them, and compare.
+
+    Args:
+        original: The upload in its own runtime.
+        session: The converted model.
+        prepared: How the upload rounds, and in which precision it computes.
+        samples: The user's inputs; None generates some that fit the model's input specs.
+
+    Raises:
+        UnsupportedModelError: Naming the output that differs, by how much, and on how many inputs; or if
+            one of the two does not run at all.
+    """
+    source = samples or GeneratedDataset(session.inputs, _SAMPLES)
+    sizes = _sizes(session, source)
+    attempts = [_attempt(original, session, source, size) for size in sizes]
+    accepted = [attempt for attempt in attempts if attempt.runs]
+    if not accepted:
+        raise _no_run(attempts[0], prepared, generated=samples is None)
+    runs = [run for attempt in accepted for run in attempt.runs]
+    refused = next((attempt for attempt in attempts if not attempt.runs), None)
+    parity = Parity(
+        reference=prepared.runtime,
+        inputs_from="generated" if samples is None else "samples",
+        batch_sizes=tuple(sorted({attempt.size for attempt in accepted})),
+        outputs=compare(runs, prepared),
+        note=_note(prepared, session, source, refused),
+    )
+    baked = accepted[0].size if refused and refused.refused_by == "ONNX Runtime" else None
+    return Proof(parity, _unbatched(accepted, session), baked)
+
+
+def computes_in_half(proto: onnx.ModelProto) -> bool:
+    """Whether a model casts values to float16 or bfloat16, or takes or gives such values."""
+    values = [*proto.graph.input, *proto.graph.output]
+    return any(value.type.tensor_type.elem_type in _HALF_TYPES for value in values) or any(
+        attribute.i in _HALF_TYPES
+        for node in proto.graph.node
+        if node.op_type == "Cast"
+        for attribute in node.attribute
+        if attribute.name == "to"
+    )
+
+
+def _sizes(session: Session, source: Dataset | GeneratedDataset) -> tuple[int, ...]:
+    """The batch sizes to compare at."""
+    if session.fixed_batch is not None:
+        return (session.fixed_batch,)
+    return (1,) if source.whole_calls else (1, 3)
+
+
+def _attempt(original: Original, session: Session, source: Dataset | GeneratedDataset, size: int) -> _Attempt:
+    """Run both on batches of one size; a batch that either refuses ends the attempt."""
+    runs: list[Run] = []
+    largest = 1
+    # A few single samples, and all of them in larger batches, of which the last may be short.
+    count = min(source.count, 4 if size == 1 and not source.whole_calls else max(_SAMPLES, size))
+    for batch in source.batches(range(count), size):
+        rows = {len(feed) for feed in batch.feeds.values() if feed.ndim}
+        if session.fixed_batch is not None and rows != {session.fixed_batch}:
+            continue
+        refused_by = ""
+        feeds = _scaled(batch.feeds, len(runs)) if isinstance(source, GeneratedDataset) else batch.feeds
+        try:
+            theirs = original.run(feeds)
+            refused_by = "ONNX Runtime"
+            ours = session.run(feeds)
+        except (InvalidDataError, ToolError) as error:
+            return _Attempt(size, (), refused_by or "the upload's own runtime", error.message.rstrip("."))
+        largest = max(largest, *rows) if rows and not source.whole_calls else 1
+        runs.append((ours, theirs))
+    if runs:
+        return _Attempt(largest, tuple(runs))
+    return _Attempt(size, (), "", f"there are fewer than {size} samples")
+
+
+def _scaled(feeds: dict[str, NDArray[Any]], number: int) -> dict[str, NDArray[Any]]:
+    """Made-up inputs at three magnitudes: at a single one a Softmax may be saturated, which hides errors."""
+    scale = (1.0, 0.1, 0.01)[number % 3]
+    return {
+        name: np.asarray(feed * scale, feed.dtype) if feed.dtype.kind == "f" else feed
+        for name, feed in feeds.items()
+    }
+
+
+def _note(
+    prepared: Prepared, session: Session, source: Dataset | GeneratedDataset, refused: _Attempt | None
+) -> str:
+    """Why one batch size alone was compared, and why a weaker test applied."""
+    notes = []
+    if session.fixed_batch is not None:
+        notes.append(f"the model has a fixed batch size of {session.fixed_batch}")
+    elif source.whole_calls:
+        notes.append("the inputs do not share a first axis, so that there is no batch size to vary")
+    elif refused and refused.refused_by:
+        notes.append(f"{refused.refused_by} refused batches of {refused.size}: {refused.reason}")
+    if prepared.rounding == "dynamic":
+        notes.append("the upload rounds otherwise than the converted model, so that a weaker test applies")
+    if prepared.rounding == "static":
+        notes.append("the upload computes in integers, so that two quantization steps are allowed")
+    return "; ".join(notes)
+
+
+def _unbatched(accepted: list[_Attempt], session: Session) -> frozenset[str]:
+    """Outputs with a free first axis that does not follow the batch size."""
+    found = set()
+    for spec in session.outputs:
+        if spec.shape and not isinstance(spec.shape[0], int):
+            converted, _ = accepted[-1].runs[0]  # the first batch is a whole one
+            if converted[spec.name].shape[0] != accepted[-1].size:
+                found.add(spec.name)
+    return frozenset(found)
+
+
+def _no_run(attempt: _Attempt, prepared: Prepared, *, generated: bool) -> OptimizerError:
+    """The error for a model that one of the two does not run."""
+    if attempt.refused_by == "ONNX Runtime":
+        return UnsupportedModelError(
+            f"The converted model does not run: {attempt.reason}.",
+            hint="Hand in the model in another format (SavedModel, .keras, ONNX).",
+        )
+    hint = "Check the data against the model's inputs."
+    if generated:
+        hint = "The inputs were made up from the model's input specs; give calibration samples instead."
+    return InvalidDataError(f"{prepared.runtime} does not run the upload: {attempt.reason}.", hint=hint)

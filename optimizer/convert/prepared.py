@@ -1,0 +1,32 @@
+"""What the loaders of all formats hand on: the upload in the form that its own runtime loads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from optimizer.results import Runtime
+
+Rounding = Literal["none", "static", "dynamic"]
+"""How the upload itself rounds: not at all, onto fixed integer scales, or onto scales taken at each call
+(or fixed ones that the converted model does without)."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An upload that stands in `Workspace.original`, and what its loader learned about it."""
+
+    runtime: Runtime
+    signature: str = ""
+    """The signature of the SavedModel that is converted; empty for other runtimes."""
+    producer: str = ""
+    """What wrote the file, where it says so."""
+    rounding: Rounding = "none"
+    half: bool = False
+    """Whether it computes in float16 or bfloat16."""
+    sigmoids: frozenset[str] = frozenset()
+    """Outputs that a Sigmoid computes."""
+    output_steps: Mapping[str, float] = field(default_factory=dict)
+    """Output to its quantization step, in the output's own units."""
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,65 @@
+"""Scan a TFLite model: built-in operators only, and no buffers outside the file."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+from optimizer.errors import InvalidModelError, UnsafeModelError, UnsupportedModelError
+from optimizer.model import first_line
+
+
+def scan_tflite(path: Path) -> None:
+    """Scan a TFLite model; `scan` says what it raises."""
+    try:
+        operators, has_external_buffers = _read(path.read_bytes())
+    except (struct.error, IndexError, TypeError, ValueError, OverflowError, OSError) as error:
+        raise InvalidModelError(
+            f"{path.name} is no readable TFLite model: {first_line(error)}.",
+            hint="Check that the upload or download is complete.",
+        ) from error
+    if has_external_buffers:
+        raise UnsafeModelError(
+            f"{path.name} keeps weights in other files, which are not read.",
+            hint="Convert to one .tflite file.",
+        )
+    flex = sorted(name for name in operators if name.startswith("Flex"))
+    if flex:
+        raise UnsupportedModelError(
+            f"{path.name} runs TensorFlow operators inside TFLite: {', '.join(flex)}.",
+            hint="Give the model that the .tflite was made of: a SavedModel or .keras file.",
+        )
+    if operators:
+        raise UnsupportedModelError(
+            f"{path.name} holds custom operators, whose code is not in it: {', '.join(sorted(operators))}.",
+            hint="Give the model that the .tflite was made of, or convert it without them.",
+        )
+
+
+def _read(content: bytes) -> tuple[set[str], bool]:
+    """The names of the operators that are not TFLite's own, and whether buffers lie in other files."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content, 0)
+    if model.SubgraphsLength() == 0:
+        raise ValueError("it has no graph")
+    names: set[str] = set()
+    for index in range(model.OperatorCodesLength()):
+        code = model.OperatorCodes(index)
+        # Before 2020 the code stood in one byte, `deprecated_builtin_code`; the larger of both counts.
+        builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        name = _text(code.CustomCode())
+        if builtin == schema.BuiltinOperator.CUSTOM or name:
+            names.add(name or "(without a name)")
+    return names, _length(model, "ExternalBufferGroups") > 0 or _length(model, "ExternalBuffers") > 0
+
+
+def _length(model: Any, table: str) -> int:
+    """How many entries a table has; none where this TensorFlow's schema does not know the table."""
+    count = getattr(model, f"{table}Length", None)
+    return int(count()) if count is not None else 0
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode("utf-8", "replace")

@@ -1,0 +1,244 @@
+"""Turns a SavedModel or a TFLite file into ONNX with tf2onnx; the one place that calls it.
+
+tf2onnx only logs what it cannot convert and goes on, so its log is read here: a model that holds an
+operator without a converter ends as an error that names operator and node, never as a broken file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+import tensorflow as tf
+import tf2onnx
+from tensorflow.python.framework import convert_to_constants
+from tf2onnx import optimizer, tf_loader, tfonnx
+from tf2onnx.optimizer.global_pool_optimizer import GlobalPoolOptimizer
+
+from optimizer.convert import op_converters  # noqa: F401  # importing it fills tf2onnx's registry
+from optimizer.convert.naming import onnx_output_name
+from optimizer.convert.tensor_names import node_name
+from optimizer.convert.unconvertible import operators_without_converter
+from optimizer.errors import ResourceLimitError, ToolError, UnsupportedModelError
+from optimizer.model import first_line
+
+OPSET = 17
+"""Version 18 leaves more Transposes in a CNN, and 19 is more than tf2onnx knows."""
+
+# Attributes that keep grappler from inlining a function; Keras 3 sets the first on grouped convolutions.
+_KEEPS_FUNCTION_WHOLE = ("_XlaMustCompile", "_XlaCompile", "_XlaScope", "_noinline")
+_LARGE_BYTES = 32 << 20
+
+
+def convert_savedmodel(folder: Path, signature: str) -> onnx.ModelProto:
+    """Convert one signature of a SavedModel; inputs and outputs keep the signature's names.
+
+    An output named like an input gets the suffix of `onnx_output_name`, since ONNX has one name space.
+
+    Raises:
+        UnsupportedModelError: Naming each operator and node that has no converter.
+    """
+    try:
+        return _convert_savedmodel(folder, signature)
+    except ToolError as error:
+        # Freezing fails on some operators before tf2onnx can name them.
+        faults = operators_without_converter(folder, signature)
+        if faults:
+            raise _unconvertible(faults) from error
+        raise
+
+
+def _convert_savedmodel(folder: Path, signature: str) -> onnx.ModelProto:
+    with _explained("tf2onnx could not convert the model") as complaints, _inlining_of_compiled_functions():
+        graph_def, inputs, outputs, tables, names = tf_loader.from_saved_model(
+            str(folder),
+            None,
+            None,
+            tag=["serve"],
+            signatures=[signature],
+            return_initialized_tables=True,
+            return_tensors_to_rename=True,
+        )
+        _refuse_unknown_rank(graph_def, inputs, names)
+        input_names = {names[tensor] for tensor in inputs}
+        for tensor in outputs:
+            names[tensor] = onnx_output_name(names[tensor], input_names)
+        with tf.device("/cpu:0"), tf.Graph().as_default() as tf_graph:
+            tf.import_graph_def(graph_def, name="")
+            graph = tfonnx.process_tf_graph(
+                tf_graph,
+                opset=OPSET,
+                input_names=inputs,
+                output_names=outputs,
+                tensors_to_rename=names,
+                initialized_tables=tables,
+            )
+        complaints.raise_any()
+        return _optimized(graph, folder.name)
+
+
+def convert_tflite(path: Path, names: Mapping[str, str], *, dequantize: bool) -> onnx.ModelProto:
+    """Convert a TFLite file.
+
+    Args:
+        path: The file.
+        names: Tensor names of inputs and outputs to the names they shall have.
+        dequantize: Compute in float what the file computes in integers.
+
+    Raises:
+        UnsupportedModelError: Naming each operator and node that has no converter.
+    """
+    with _explained("tf2onnx could not convert the TFLite file") as complaints:
+        with tf.device("/cpu:0"), tf.Graph().as_default() as tf_graph:
+            graph = tfonnx.process_tf_graph(
+                tf_graph,
+                opset=OPSET,
+                tflite_path=str(path),
+                tensors_to_rename=dict(names),
+                dequantize=dequantize,
+            )
+        complaints.raise_any()
+        return _optimized(graph, path.name)
+
+
+def _refuse_unknown_rank(graph_def: Any, inputs: Sequence[str], names: Mapping[str, str]) -> None:
+    """tf2onnx takes an input without a shape for a scalar."""
+    nodes = {node.name: node for node in graph_def.node}
+    for tensor in inputs:
+        node = nodes.get(node_name(tensor))
+        if node is not None and node.attr["shape"].shape.unknown_rank:
+            raise UnsupportedModelError(
+                f"The model does not say how many axes its input {names.get(tensor, tensor)} has.",
+                hint="Save it with a shape for each input, None for axes of free size.",
+            )
+
+
+class _Complaints(logging.Handler):
+    """Collects what tf2onnx logs about operators that it did not convert."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the operator and node of a complaint."""
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        if str(record.msg).startswith("Tensorflow op ["):
+            self._add(f"operator {arguments[1]} (node {arguments[0]})")
+        elif str(record.msg).startswith("Failed to convert node"):
+            reason = first_line(record.exc_info[1]) if record.exc_info and record.exc_info[1] else ""
+            self._add(f"node {arguments[0]}: {reason}")
+
+    def _add(self, fault: str) -> None:
+        if fault not in self.found:
+            self.found.append(fault)
+
+    def raise_any(self, cause: BaseException | None = None) -> None:
+        """Turn the complaints into one error."""
+        if self.found:
+            raise _unconvertible(self.found) from cause
+
+
+def _unconvertible(faults: Sequence[str]) -> UnsupportedModelError:
+    shown = "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" * (len(faults) > 5))
+    return UnsupportedModelError(
+        f"The model cannot be written as ONNX: no converter for {shown}.",
+        hint="Move these operators out of the model (into the code around it), "
+        "or replace them by supported ones, and save it again.",
+    )
+
+
+@contextlib.contextmanager
+def _explained(what: str) -> Iterator[_Complaints]:
+    """Turn any exception of tf2onnx or TensorFlow's freezing into one of our kinds."""
+    complaints = _Complaints()
+    logger = logging.getLogger(tfonnx.__name__)
+    logger.addHandler(complaints)
+    try:
+        yield complaints
+    except (UnsupportedModelError, MemoryError):
+        raise
+    except tf.errors.ResourceExhaustedError as error:
+        raise ResourceLimitError(
+            f"{what}: {first_line(error)}.", hint="Allow the stage more memory."
+        ) from error
+    except Exception as error:  # tf2onnx asserts, raises ValueError, KeyError, TypeError, ...
+        complaints.raise_any(error)
+        if "2GB" in str(error):
+            raise UnsupportedModelError(
+                f"{what}: it is larger than the 2 GB that one ONNX file can hold.",
+                hint="Split the model, or store its weights as float16.",
+            ) from error
+        raise ToolError(
+            f"{what}: {first_line(error)}.", hint="The log of the stage has the details."
+        ) from error
+    finally:
+        logger.removeHandler(complaints)
+
+
+@contextlib.contextmanager
+def _inlining_of_compiled_functions() -> Iterator[None]:
+    """Let TensorFlow's freezing inline functions marked for XLA, which tf2onnx cannot convert as calls."""
+    grappler = convert_to_constants.tf_optimizer
+
+    class Unmarking:
+        """grappler, on a graph without the marks."""
+
+        @staticmethod
+        def OptimizeGraph(config: Any, meta_graph: Any, *arguments: Any, **options: Any) -> Any:  # noqa: N802
+            _remove_marks(meta_graph.graph_def)
+            return grappler.OptimizeGraph(config, meta_graph, *arguments, **options)
+
+    convert_to_constants.tf_optimizer = Unmarking
+    try:
+        yield
+    finally:
+        convert_to_constants.tf_optimizer = grappler
+
+
+def _remove_marks(graph_def: Any) -> None:
+    functions = graph_def.library.function
+    holders = [*functions, *graph_def.node, *(node for function in functions for node in function.node_def)]
+    for holder in holders:
+        for mark in _KEEPS_FUNCTION_WHOLE:
+            holder.attr.pop(mark, None)
+
+
+class _SpatialPoolOptimizer(GlobalPoolOptimizer):  # type: ignore[misc]  # tf2onnx has no types
+    """GlobalAveragePool for images only: a rank-3 mean (LayerNorm, a sequence's mean) stays a ReduceMean."""
+
+    def _optimize_reduce(self, node: Any, graph: Any) -> bool:
+        rank = graph.get_rank(node.input[0])
+        return rank is not None and rank >= 4 and bool(super()._optimize_reduce(node, graph))
+
+
+def _optimized(graph: Any, name: str) -> onnx.ModelProto:
+    """Run tf2onnx's own optimizers and return the finished model."""
+    factories = dict(optimizer._get_optimizers()) | {"global_pool_optimizer": _SpatialPoolOptimizer}
+    if _constant_bytes(graph) > _LARGE_BYTES:
+        # Each optimizer deep-copies the graph, and cycles keep the copies: 6.7 GB for ResNet50 without this.
+        factories = {key: _collecting(factory) for key, factory in factories.items()}
+    graph = optimizer.optimize_graph(graph, catch_errors=True, optimizers=factories)
+    proto: onnx.ModelProto = graph.make_model(f"converted from {name}")
+    proto.producer_name, proto.producer_version = "tf2onnx", tf2onnx.__version__
+    return proto
+
+
+def _constant_bytes(graph: Any) -> int:
+    constants = (node for node in graph.get_nodes() if node.type == "Const")
+    return sum(len(node.attr["value"].t.raw_data) for node in constants)
+
+
+def _collecting(factory: Callable[[], Any]) -> Callable[[], Any]:
+    """The same factory, after the copies of the optimizer before it are freed."""
+
+    def make() -> Any:
+        gc.collect()
+        return factory()
+
+    return make

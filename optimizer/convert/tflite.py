@@ -1,0 +1,138 @@
+"""Reads a TFLite file: names of inputs and outputs, and how it rounds."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.lite.python import schema_py_generated as schema
+
+from optimizer.convert.naming import onnx_output_name, unique_names
+from optimizer.convert.prepared import Prepared, Rounding
+from optimizer.errors import InvalidModelError, UnsupportedModelError
+from optimizer.model import first_line
+from optimizer.workspace import Workspace
+
+_INTEGERS = (schema.TensorType.INT8, schema.TensorType.UINT8, schema.TensorType.INT16)
+
+
+@dataclass(frozen=True)
+class TfliteFile:
+    """What a TFLite file says of itself."""
+
+    inputs: Mapping[int, str]
+    """Tensor index to name."""
+    outputs: Mapping[int, str]
+    """Tensor index to name."""
+    tensor_names: Mapping[str, str]
+    """The file's tensor names of inputs and outputs to the names above."""
+    rounding: Rounding
+    output_steps: Mapping[str, float]
+    """Output to its quantization step, where it has one: in real units, or 1 where the output is integer."""
+
+
+def prepare_tflite(upload: Path, workspace: Workspace) -> Prepared:
+    """Copy the file to `Workspace.original`.
+
+    Inputs and outputs are called as in the file's signature if it has exactly one, else like its tensors.
+
+    Raises:
+        InvalidModelError: If it is no valid TFLite file.
+    """
+    file = read_tflite(upload)
+    shutil.copyfile(upload, workspace.original)
+    return Prepared("TFLite", "", "TFLite", file.rounding, output_steps=file.output_steps)
+
+
+def read_tflite(path: Path) -> TfliteFile:
+    """Read a TFLite file; see `prepare_tflite` for names and errors."""
+    model = _parse(path)
+    graph = model.subgraphs[0]
+    names = {index: graph.tensors[index].name.decode() for index in [*graph.inputs, *graph.outputs]}
+    public = names | _signature_names(model)
+    inputs = dict(zip(graph.inputs, unique_names(public[index] for index in graph.inputs), strict=True))
+    taken = set(inputs.values())
+    found = unique_names(onnx_output_name(public[index], taken) for index in graph.outputs)
+    outputs = dict(zip(graph.outputs, found, strict=True))
+    steps = {name: step for index, name in outputs.items() if (step := _step(model, index))}
+    renamed = {names[index]: name for index, name in [*inputs.items(), *outputs.items()]}
+    return TfliteFile(inputs, outputs, renamed, _rounding(model), steps)
+
+
+def open_interpreter(path: Path, threads: int | None) -> Any:
+    """Load a TFLite file in TensorFlow's interpreter.
+
+    Raises:
+        UnsupportedModelError: If the interpreter refuses it.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated", UserWarning)
+        try:
+            interpreter = tf.lite.Interpreter(model_path=str(path), num_threads=threads)
+            interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise UnsupportedModelError(
+                f"The TFLite interpreter refuses the file: {first_line(error)}.",
+                hint="Convert the model to TFLite again, with built-in operators only.",
+            ) from error
+    return interpreter
+
+
+def _parse(path: Path) -> Any:
+    try:
+        model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+        if not len(model.subgraphs[0].outputs):
+            raise ValueError("its graph has no outputs")
+    except (ValueError, TypeError, IndexError, OverflowError, AttributeError, struct.error) as error:
+        raise InvalidModelError(
+            f"{path.name} is not a valid TFLite file: {first_line(error)}.",
+            hint="Check that the download is complete.",
+        ) from error
+    return model
+
+
+def _signature_names(model: Any) -> dict[int, str]:
+    """Tensor index to the name that the only signature gives it."""
+    signatures = model.signatureDefs or []
+    if len(signatures) != 1:
+        return {}
+    entries = [*(signatures[0].inputs or []), *(signatures[0].outputs or [])]
+    return {entry.tensorIndex: entry.name.decode() for entry in entries}
+
+
+def _rounding(model: Any) -> Rounding:
+    """Integers that operators compute have fixed scales; integer weights alone mean scales at each call."""
+    graph = model.subgraphs[0]
+    computed = {index for operator in graph.operators for index in operator.outputs}
+    quantized = {
+        index
+        for index, tensor in enumerate(graph.tensors)
+        if tensor.type in _INTEGERS and _scale(tensor) is not None
+    }
+    if quantized & (computed | set(graph.inputs)):
+        return "static"
+    return "dynamic" if quantized else "none"
+
+
+def _step(model: Any, index: int) -> float | None:
+    """The quantization step of an output; a float output is looked up behind its Dequantize."""
+    graph = model.subgraphs[0]
+    if graph.tensors[index].type in _INTEGERS:
+        return 1.0 if _scale(graph.tensors[index]) is not None else None
+    for operator in graph.operators:
+        code = model.operatorCodes[operator.opcodeIndex].builtinCode
+        if index in operator.outputs and code == schema.BuiltinOperator.DEQUANTIZE:
+            source = graph.tensors[operator.inputs[0]]
+            return _scale(source) if source.type in _INTEGERS else None
+    return None
+
+
+def _scale(tensor: Any) -> float | None:
+    scales = tensor.quantization.scale if tensor.quantization is not None else None
+    return float(scales[0]) if scales is not None and len(scales) else None

@@ -1,0 +1,110 @@
+"""Where an upload's model lies: inside its archive, or inside the one folder of a folder."""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from optimizer.errors import InvalidModelError
+from optimizer.model import first_line
+
+SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
+_GZIP = b"\x1f\x8b"
+_MEMBERS_LOOKED_AT = 20_000
+
+
+def prepare_upload(path: Path, folder: Path) -> Path:
+    """Extract an archive of a SavedModel into `folder`, and find the model.
+
+    Args:
+        path: A model file, a folder, or an archive (.zip, .tar, .tar.gz) of a SavedModel.
+        folder: Where to extract an archive; must not exist, its parent must.
+
+    Returns:
+        The file, or the SavedModel's own folder.
+
+    Raises:
+        InvalidModelError: If an archive or folder does not hold exactly one SavedModel.
+        UnsafeModelError: If an archive's members would leave the folder.
+        ResourceLimitError: If an archive is too large when extracted.
+    """
+    from optimizer.archives import extract_archive
+
+    if path.is_dir():
+        return savedmodel_folder(path)
+    if not is_archive(path):
+        return path
+    return savedmodel_folder(extract_archive(path, folder), shown_as=path.name)
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is an archive that may hold a SavedModel; a `.keras` file is none."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    if head.startswith(_GZIP) or head[257:262] == b"ustar":
+        return True
+    return head[:4] == b"PK\x03\x04" and not is_keras_archive(member_names(path))
+
+
+def is_keras_archive(names: list[str]) -> bool:
+    """Whether an archive with these members is a `.keras` file."""
+    return "metadata.json" in names and "config.json" in names
+
+
+def savedmodel_folder(path: Path, shown_as: str = "") -> Path:
+    """The folder that holds saved_model.pb: `path`, or the only such folder inside it, at most two deep.
+
+    Raises:
+        InvalidModelError: If there is none, or more than one.
+    """
+    if _holds_savedmodel(path):
+        return path
+    inner = sorted(
+        child for pattern in ("*", "*/*") for child in path.glob(pattern) if _holds_savedmodel(child)
+    )
+    if len(inner) == 1:
+        return inner[0]
+    name = shown_as or path.name
+    if inner:
+        listed = ", ".join(child.relative_to(path).as_posix() for child in inner[:5])
+        raise InvalidModelError(
+            f"{name} holds {len(inner)} SavedModels: {listed}.", hint="Give one of these folders."
+        )
+    raise InvalidModelError(
+        f"{name} holds no SavedModel: there is no saved_model.pb in it.",
+        hint="Give the folder that tf.saved_model.save, model.export or model.save wrote, or a zip of it.",
+    )
+
+
+def archived_savedmodels(path: Path) -> int:
+    """How many SavedModels an archive holds, by its members' names."""
+    return sum(PurePosixPath(name).name in SAVED_MODEL_FILES for name in member_names(path))
+
+
+def member_names(path: Path) -> list[str]:
+    """The names in a zip or tar file.
+
+    Raises:
+        InvalidModelError: If the archive is damaged.
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return archive.namelist()
+        names = []
+        with tarfile.open(path, "r:*") as archive_tar:
+            for member in archive_tar:
+                names.append(member.name)
+                if len(names) >= _MEMBERS_LOOKED_AT:
+                    break
+        return names
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+        raise InvalidModelError(
+            f"{path.name} is a damaged archive: {first_line(error)}.",
+            hint="Check that the upload or download is complete, or pack it again.",
+        ) from error
+
+
+def _holds_savedmodel(path: Path) -> bool:
+    return path.is_dir() and any((path / name).is_file() for name in SAVED_MODEL_FILES)

@@ -1,0 +1,7 @@
+"""Turns .npz files, folders and zips of them, or nothing at all, into batches that fit a model's inputs."""
+
+from optimizer.data.dataset import Batch, Dataset, open_dataset
+from optimizer.data.generate import GeneratedDataset, generate_inputs
+from optimizer.data.npz import DataLimits
+
+__all__ = ["Batch", "DataLimits", "Dataset", "GeneratedDataset", "generate_inputs", "open_dataset"]

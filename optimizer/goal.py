@@ -1,0 +1,61 @@
+"""What the user wants of the optimized model: one frozen type for Python, CLI and REST."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from optimizer.options import Options
+
+Provider = Literal["cpu", "cuda"]
+TargetCpu = Literal["vnni", "avx2", "arm"]
+OptimizeFor = Literal["latency", "throughput", "size"]
+Metric = Literal["auto", "top-1", "top-5", "auc", "mae", "rmse", "pearson"]
+Technique = Literal["simplification", "quantization", "precision"]
+
+
+class Goal(Options):
+    """What the optimized model is for, and what it may lose."""
+
+    provider: Literal["auto", "cpu", "cuda"] = "auto"
+    """Execution provider that will run the model; auto: cuda where a usable GPU is, else cpu."""
+
+    target_cpu: TargetCpu | None = None
+    """CPU family that will run the model; left out: this machine's."""
+
+    optimize_for: OptimizeFor = "latency"
+    """What counts as better: latency or throughput (both at batch_size), or size."""
+
+    max_accuracy_drop: float = Field(default=0.01, ge=0.0, le=1.0)
+    """Largest loss against the baseline, with labels: absolute, or relative for MAE and RMSE."""
+
+    metric: Metric = "auto"
+    """Accuracy metric for labelled data; auto: top-1 for class ids, MAE for labels shaped like an output."""
+
+    min_agreement: float = Field(default=0.97, gt=0.0, le=1.0)
+    """Without labels, for class scores: least fraction of answers equal to the baseline's."""
+
+    max_relative_error: float = Field(default=0.05, gt=0.0)
+    """Without labels, for any other output: largest mean relative L2 error per sample."""
+
+    batch_size: int = Field(default=1, ge=1)
+    """Items per call in every latency measurement."""
+
+    threads: int | None = Field(default=None, ge=1)
+    """Intra-operator threads; left out: the cores that this process may use, container quota included."""
+
+    time_budget_s: float = Field(default=300.0, gt=0.0)
+    """Seconds after which no further candidate is made."""
+
+    techniques: tuple[Technique, ...] = ("simplification", "quantization", "precision")
+    """Which kinds of step may be used, of simplification, quantization and precision; several with commas."""
+
+    keep_float: tuple[str, ...] = ()
+    """Names or globs of nodes that stay in float; several with commas."""
+
+    signature: str | None = None
+    """Signature of a SavedModel that has several."""
+
+    allow_synthetic_calibration: bool = False
+    """Let static INT8 calibrated on generated inputs be chosen without any real samples to judge on."""

@@ -1,0 +1,6 @@
+"""Turns a graph into a smaller one that computes the same, and counts what a graph holds."""
+
+from optimizer.graph.count import count
+from optimizer.graph.simplify import simplify
+
+__all__ = ["count", "simplify"]

@@ -1,0 +1,168 @@
+"""Remove what computes nothing and fold what is constant, at no loss.
+
+Three tools one after another, until nothing changes any more: onnx_ir's passes for what nothing reads,
+onnxslim, and ONNX Runtime's basic optimizations (the same on any hardware). Each result is proven to be the
+same function before it is kept; else it is undone and the refusal says why.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from optimizer.errors import InvalidDataError, OptimizerError, ToolError
+from optimizer.graph.structure import all_graphs, all_nodes, fingerprint, name_nodes, true_inputs
+from optimizer.graph.verify import NotTheSameError, Witness, check_same, restore_edges, witness
+from optimizer.model import Model, PassResult, first_line, from_proto
+
+if TYPE_CHECKING:
+    import onnx
+
+_MAX_ROUNDS = 4
+_GROWTH_BYTES = 1 << 16
+_GROWTH = 1.02
+_WEIGHTS_NOT_INPUTS_IR = 4  # from this file version on, weights need not be listed among the inputs
+
+logger = logging.getLogger(__name__)
+
+
+def simplify(model: Model) -> PassResult:
+    """Remove dead nodes and unused weights, fold constants and BatchNormalization.
+
+    Inputs and outputs keep their names, types, shapes and order; an input that nothing reads stays and is
+    named in the refusals. A second run changes nothing.
+
+    Returns:
+        The simplified model; sentences on what was changed; each tool whose result was undone, with why; and
+        the largest max-norm difference of an output on the generated inputs, 0 where nothing was changed.
+
+    Raises:
+        OptimizerError: If ONNX Runtime cannot load the model.
+    """
+    original = model.to_proto()
+    try:
+        expected = witness(original)
+    except (InvalidDataError, ToolError) as error:  # it loads, but rejects values that we can make up
+        refusal = f"Nothing was simplified: the model does not run on generated inputs. {error.message}"
+        return PassResult(model, (), (refusal,))
+    current = original
+    difference = 0.0
+    refusals: list[str] = []
+    for _ in range(_MAX_ROUNDS):
+        before = fingerprint(current)
+        refusals = []  # of the last round: what failed on the raw graph may work on the cleaned one
+        for name, tool in _TOOLS:
+            try:
+                current, difference = _proven(current, tool, expected) or (current, difference)
+            except _Refused as refused:
+                refusals.append(f"{name} was left out: {refused}.")
+        if fingerprint(current) == before:
+            break
+    refusals.extend(_unused_inputs(current))
+    if fingerprint(current) == fingerprint(original):
+        return PassResult(model, (), tuple(refusals))
+    name_nodes(current)  # so that keep_float can name them
+    result = from_proto(current)
+    return PassResult(result, _changes(original, result.to_proto()), tuple(refusals), difference)
+
+
+class _Refused(Exception):  # noqa: N818  # an outcome that is written down, no error
+    pass
+
+
+def _proven(
+    before: onnx.ModelProto, tool: Callable[[onnx.ModelProto], onnx.ModelProto], expected: Witness
+) -> tuple[onnx.ModelProto, float] | None:
+    """The tool's result and its max-norm difference from the original, or None where it changed nothing."""
+    try:
+        after = tool(_copy(before))
+    except Exception as error:  # third-party code on any graph: whatever it raises, the model is kept
+        logger.info("a simplification tool failed", exc_info=error)
+        raise _Refused(f"it failed with {type(error).__name__}: {first_line(error)}") from error
+    try:
+        restore_edges(before, after)
+        if fingerprint(after) == fingerprint(before):
+            return None  # only names differ
+        if after.ByteSize() > before.ByteSize() * _GROWTH + _GROWTH_BYTES:
+            raise NotTheSameError(f"the file would grow from {before.ByteSize()} to {after.ByteSize()} bytes")
+        difference = check_same(before, after, expected)
+    except (NotTheSameError, OptimizerError) as error:
+        raise _Refused(first_line(error).rstrip(".")) from error
+    return after, difference
+
+
+def _copy(proto: onnx.ModelProto) -> onnx.ModelProto:
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    return copy
+
+
+def _slim(proto: onnx.ModelProto) -> onnx.ModelProto:
+    import onnxslim
+
+    slimmed: onnx.ModelProto = onnxslim.slim(proto)
+    return slimmed
+
+
+def _optimize_basic(proto: onnx.ModelProto) -> onnx.ModelProto:
+    from optimizer.runtime import optimize_basic
+
+    return optimize_basic(proto)
+
+
+def _remove_unused(proto: onnx.ModelProto) -> onnx.ModelProto:
+    import onnx_ir
+    from onnx_ir.passes import Sequential, common
+
+    if proto.ir_version < _WEIGHTS_NOT_INPUTS_IR:
+        proto.ir_version = _WEIGHTS_NOT_INPUTS_IR
+    passes = Sequential(
+        common.RemoveInitializersFromInputsPass(),
+        common.DeduplicateInitializersPass(),
+        common.IdentityEliminationPass(),
+        common.RemoveUnusedNodesPass(),
+        common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]  # onnx_ir left it untyped
+        common.RemoveUnusedOpsetsPass(),
+    )
+    return onnx_ir.to_proto(passes(onnx_ir.from_proto(proto)).model)
+
+
+# What nothing reads goes first, and weights leave the list of inputs, where no tool takes them for constants.
+# onnxslim before ONNX Runtime: it folds BatchNormalization and its Mul and Add spelling.
+_TOOLS: tuple[tuple[str, Callable[[onnx.ModelProto], onnx.ModelProto]], ...] = (
+    ("Removal of what nothing reads", _remove_unused),
+    ("onnxslim", _slim),
+    ("ONNX Runtime's basic optimization", _optimize_basic),
+)
+
+
+def _unused_inputs(proto: onnx.ModelProto) -> list[str]:
+    read = {name for node in all_nodes(proto.graph) for name in node.input}
+    read |= {value.name for graph in all_graphs(proto.graph) for value in graph.output}
+    unused = [value.name for value in true_inputs(proto.graph) if value.name not in read]
+    return [f"Input {name} is read by no node; it stays, since callers feed it." for name in unused]
+
+
+def _changes(before: onnx.ModelProto, after: onnx.ModelProto) -> tuple[str, ...]:
+    operators = [Counter(node.op_type for node in all_nodes(proto.graph)) for proto in (before, after)]
+    gone = operators[0] - operators[1]
+    counts = [counter.total() for counter in operators]
+    changes = [f"{counts[0]} -> {counts[1]} nodes"] if counts[0] != counts[1] else []
+    folded = gone.pop("BatchNormalization", 0)
+    if folded:
+        changes.append(f"folded {folded} BatchNormalization into the layers before them")
+    if gone:
+        changes.append("removed or folded " + ", ".join(f"{n} {name}" for name, n in sorted(gone.items())))
+    new = operators[1] - operators[0]
+    if new:
+        changes.append("put in their place " + ", ".join(f"{n} {name}" for name, n in sorted(new.items())))
+    weights = [sum(len(graph.initializer) for graph in all_graphs(proto.graph)) for proto in (before, after)]
+    if weights[0] != weights[1]:
+        changes.append(f"{weights[0]} -> {weights[1]} constants")
+    if before.ByteSize() != after.ByteSize():
+        changes.append(f"{before.ByteSize()} -> {after.ByteSize()} bytes")
+    return tuple(changes) or ("dropped outputs that nothing reads",)

@@ -1,0 +1,114 @@
+"""Reading and tidying a graph: nodes with their subgraphs, unique names, inferred shapes, content hash."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx
+
+STANDARD_DOMAINS = ("", "ai.onnx")
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs that a control-flow node holds."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Every node of a graph, those of its subgraphs included."""
+    for node in graph.node:
+        yield node
+        for inner in subgraphs(node):
+            yield from all_nodes(inner)
+
+
+def all_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and every graph inside it."""
+    yield graph
+    for node in graph.node:
+        for inner in subgraphs(node):
+            yield from all_graphs(inner)
+
+
+def domains(proto: onnx.ModelProto) -> set[str]:
+    """Domains of the operators in use, the standard one as ""."""
+    functions = (node for function in proto.functions for node in function.node)
+    nodes = (*all_nodes(proto.graph), *functions)
+    return {"" if node.domain in STANDARD_DOMAINS else node.domain for node in nodes}
+
+
+def opset(proto: onnx.ModelProto) -> int:
+    """Version of the standard operator set."""
+    return max((entry.version for entry in proto.opset_import if entry.domain in STANDARD_DOMAINS), default=1)
+
+
+def true_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """Inputs that must be fed: before IR version 4, files list their weights among the inputs too."""
+    weights = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in weights]
+
+
+def name_nodes(proto: onnx.ModelProto) -> None:
+    """Give every unnamed or doubly named node a name of its own, in place.
+
+    Names come from the operator and the first output, so that the same graph always gets the same names.
+    """
+    taken = Counter(node.name for node in all_nodes(proto.graph))
+    for node in all_nodes(proto.graph):
+        if node.name and taken[node.name] == 1:
+            continue
+        taken[node.name] -= 1
+        output = next((name for name in node.output if name), "")
+        name = stem = f"{node.op_type}_{output}"
+        suffix = 1
+        while taken[name]:
+            suffix += 1
+            name = f"{stem}_{suffix}"
+        node.name = name
+        taken[name] += 1
+
+
+def with_shapes(proto: onnx.ModelProto, *, data_propagation: bool = False) -> onnx.ModelProto:
+    """A copy with every type and shape that ONNX can infer; what it cannot infer stays open."""
+    import onnx
+
+    try:
+        return onnx.shape_inference.infer_shapes(proto, data_prop=data_propagation)
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):  # a wrong annotation, over 2 GB
+        copy = onnx.ModelProto()
+        copy.CopyFrom(proto)
+        return copy
+
+
+def value_types(graph: onnx.GraphProto) -> dict[str, int]:
+    """Element type of every annotated value and initializer of the main graph, as ONNX numbers it."""
+    annotated = (*graph.input, *graph.value_info, *graph.output)
+    types = {value.name: int(value.type.tensor_type.elem_type) for value in annotated}
+    return types | {tensor.name: int(tensor.data_type) for tensor in graph.initializer}
+
+
+def fingerprint(proto: onnx.ModelProto) -> str:
+    """A hash of what a graph holds, blind to the names of nodes and values and to their order."""
+    digest = hashlib.sha256()
+    nodes = Counter(
+        (node.domain, node.op_type, len(node.input), len(node.output)) for node in all_nodes(proto.graph)
+    )
+    digest.update(repr(sorted(nodes.items())).encode())
+    weights = (tensor for graph in all_graphs(proto.graph) for tensor in graph.initializer)
+    digest.update("".join(sorted(_content(tensor) for tensor in weights)).encode())
+    return digest.hexdigest()
+
+
+def _content(tensor: onnx.TensorProto) -> str:
+    from onnx import numpy_helper
+
+    array = numpy_helper.to_array(tensor)
+    raw = repr(array.tolist()).encode() if array.dtype == object else array.tobytes()
+    return f"{tensor.data_type}{list(tensor.dims)}{hashlib.sha256(raw).hexdigest()}"

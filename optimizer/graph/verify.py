@@ -1,0 +1,132 @@
+"""Proof that a rewritten graph is still the same function: edges, validity, portability, outputs."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.graph.structure import domains, opset, true_inputs
+from optimizer.model import first_line
+
+if TYPE_CHECKING:
+    import onnx
+
+    from optimizer.runtime import Session
+
+Values = dict[str, NDArray[Any]]
+
+TOLERANCE = 1e-5
+"""Largest max-norm difference of an output, max|a-b| / max|b|, that counts as rounding."""
+
+_BATCH_SIZES = (1, 3)
+_SEED = 20
+
+
+class NotTheSameError(Exception):
+    """A rewritten graph is not the same function; says why. Caught where the rewrite is undone."""
+
+
+@dataclass(frozen=True)
+class Witness:
+    """Generated inputs and what the original computes for them."""
+
+    feeds: tuple[Values, ...]
+    outputs: tuple[Values, ...]
+
+
+def witness(proto: onnx.ModelProto) -> Witness:
+    """Run a model on generated inputs, at two batch sizes where its batch is free.
+
+    Raises:
+        OptimizerError: If it does not load or run.
+    """
+    from optimizer.data import generate_inputs
+
+    session = open_proto(proto)
+    sizes = _BATCH_SIZES if session.fixed_batch is None else (session.fixed_batch,)
+    feeds = tuple(generate_inputs(session.inputs, size, _SEED + size) for size in sizes)
+    return Witness(feeds, tuple(session.run(feed) for feed in feeds))
+
+
+def open_proto(proto: onnx.ModelProto) -> Session:
+    """Load a model that is in memory on the CPU."""
+    from optimizer.runtime import open_session
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(proto.SerializeToString())
+        return open_session(path)
+
+
+def restore_edges(before: onnx.ModelProto, after: onnx.ModelProto) -> None:
+    """Give `after` the inputs and outputs of `before`, dimensions' names included, in place.
+
+    Tools write shapes that they inferred, and drop inputs that nothing reads.
+
+    Raises:
+        NotTheSameError: If `after` asks for another input or lacks an output.
+    """
+    inputs = true_inputs(before.graph)
+    foreign = {value.name for value in true_inputs(after.graph)} - {value.name for value in inputs}
+    if foreign:
+        raise NotTheSameError(f"it asks for the inputs {sorted(foreign)}")
+    names = [[value.name for value in proto.graph.output] for proto in (before, after)]
+    if names[0] != names[1]:
+        raise NotTheSameError(f"the outputs {names[0]} became {names[1]}")
+    del after.graph.input[:]
+    after.graph.input.extend(inputs)
+    del after.graph.output[:]
+    after.graph.output.extend(before.graph.output)
+    del after.graph.value_info[:]  # names and sizes of dimensions that may no longer hold
+
+
+def check_same(before: onnx.ModelProto, after: onnx.ModelProto, expected: Witness) -> float:
+    """Check that `after` is valid, portable, and computes what `before` computed.
+
+    Returns:
+        The largest max-norm difference of an output.
+
+    Raises:
+        NotTheSameError: With the first reason found.
+        OptimizerError: If `after` does not load or run.
+    """
+    import onnx
+
+    foreign = domains(after) - domains(before)
+    if foreign:
+        raise NotTheSameError(f"operators of {sorted(foreign)} came in")
+    if opset(after) < opset(before) or after.ir_version < before.ir_version:
+        raise NotTheSameError("it has an older operator set or file version")
+    try:
+        onnx.checker.check_model(after)
+    except onnx.checker.ValidationError as error:
+        raise NotTheSameError(f"it is not valid: {first_line(error)}") from error
+    session = open_proto(after)
+    pairs = zip(expected.feeds, expected.outputs, strict=True)
+    return max(_difference(wanted, session.run(feed)) for feed, wanted in pairs)
+
+
+def _difference(wanted: Values, got: Values) -> float:
+    from optimizer.evaluate import max_norm
+
+    worst = 0.0
+    for name, value in wanted.items():
+        other = got[name]
+        if other.dtype != value.dtype or other.shape != value.shape:
+            raise NotTheSameError(
+                f"output {name} was {value.dtype}{list(value.shape)}, is {other.dtype}{list(other.shape)}"
+            )
+        if value.dtype.kind != "f":
+            if not np.array_equal(value, other):
+                raise NotTheSameError(f"output {name} differs")
+            continue
+        difference = max_norm(other, value)
+        if difference > TOLERANCE:
+            raise NotTheSameError(f"output {name} differs by {difference:.2g} (max-norm)")
+        worst = max(worst, difference)
+    return worst

@@ -1,0 +1,26 @@
+"""Turns a stage's request into a run in a confined child process that leaves nothing behind."""
+
+from optimizer.isolation.child import Caller, run_program, run_stage
+from optimizer.isolation.landlock import SandboxStatus, sandbox_status
+from optimizer.isolation.machine_lock import LockMode, lock_path, machine_lock
+from optimizer.isolation.messages import Limits, StageCancelledError, StageEvent, printable
+from optimizer.isolation.nested import run_nested
+from optimizer.isolation.serve import Reporter, serve_stage
+
+__all__ = [
+    "Caller",
+    "Limits",
+    "LockMode",
+    "Reporter",
+    "SandboxStatus",
+    "StageCancelledError",
+    "StageEvent",
+    "lock_path",
+    "machine_lock",
+    "printable",
+    "run_nested",
+    "run_program",
+    "run_stage",
+    "sandbox_status",
+    "serve_stage",
+]

@@ -1,0 +1,151 @@
+"""What became of a child: its lines as they come, and at the end a result or the right error."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from optimizer.errors import OptimizerError, ResourceLimitError, ToolError, error_from_problem
+from optimizer.isolation.messages import (
+    MAX_LINE_BYTES,
+    Delivered,
+    Done,
+    Envelope,
+    Failed,
+    Limits,
+    Progress,
+    log_path,
+    parse_line,
+    printable,
+)
+
+_CHUNK_BYTES = 1 << 16
+_LOG_TAIL_BYTES = 4096
+
+
+class ChildReport:
+    """All that one child has said on its pipe so far."""
+
+    def __init__(self, envelope: Envelope) -> None:
+        self._stage = envelope.request.stage
+        self._limits = envelope.limits
+        self._log = log_path(envelope.request)
+        self._buffer = b""
+        self.is_open = True
+        self._done = False
+        self._problem: OptimizerError | None = None
+        self._value: dict[str, Any] = {}
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the child has said how it ended."""
+        return self._done or self._problem is not None
+
+    def read(self, descriptor: int) -> Iterator[Progress]:
+        """Take one piece from the pipe, and yield the progress in it.
+
+        Raises:
+            ToolError: If the child says what none of ours says.
+        """
+        try:
+            piece = os.read(descriptor, _CHUNK_BYTES)
+        except BlockingIOError:
+            return
+        self.is_open = bool(piece)
+        *lines, self._buffer = (self._buffer + piece).split(b"\n")
+        if len(self._buffer) > MAX_LINE_BYTES:
+            raise self._nonsense()
+        for line in lines:
+            said = self._parse(line)
+            if isinstance(said, Progress):
+                yield said.model_copy(update={"message": printable(said.message)})
+
+    def _parse(self, line: bytes) -> Progress | Delivered | Done | Failed:
+        try:
+            said = parse_line(line)
+        except ValidationError as error:
+            raise self._nonsense() from error
+        match said:
+            case Done():
+                self._done = True
+            case Delivered():
+                self._value = said.value
+            case Failed():
+                message, hint = printable(said.message), printable(said.hint)
+                self._problem = error_from_problem({"kind": said.kind, "message": message, "hint": hint})
+        return said
+
+    def conclude(self, status: int) -> dict[str, Any]:
+        """Return what the child delivered.
+
+        What it reported counts, not how it left: a crash while it was tearing down libraries loses nothing.
+
+        Args:
+            status: Its exit code; the negative number of the signal that ended it.
+
+        Raises:
+            OptimizerError: What it reported; else a ToolError that names its signal or exit code, or a
+                ResourceLimitError if that shows in the log.
+        """
+        if self._problem:
+            raise self._problem
+        if self._done:
+            return self._value
+        if status < 0:
+            raise self._ended_by(-status)
+        said = self._last_words()
+        said = f": {said}" if said else "."
+        raise ToolError(
+            f"The stage {self._stage} ended with exit code {status} and no report{said}",
+            hint=f"Its whole output is in {self._log}.",
+        )
+
+    def _ended_by(self, number: int) -> OptimizerError:
+        if number == signal.SIGABRT and "bad_alloc" in self._log_tail():
+            return out_of_memory(self._stage, self._limits)
+        hint = f"Its whole output is in {self._log}."
+        if number == signal.SIGKILL:
+            hint = "Perhaps the kernel did it because memory ran out. " + hint
+        names = {known.value: known.name for known in signal.Signals}
+        name = names.get(number, f"signal {number}")
+        return ToolError(f"The stage {self._stage} was ended by {name}.", hint=hint)
+
+    def _last_words(self) -> str:
+        lines = self._log_tail().strip().splitlines()
+        return printable(lines[-1][:300]) if lines else ""
+
+    def _log_tail(self) -> str:
+        try:
+            descriptor = os.open(self._log, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            return ""
+        with os.fdopen(descriptor, "rb") as log:
+            log.seek(max(0, os.fstat(descriptor).st_size - _LOG_TAIL_BYTES))
+            return log.read(_LOG_TAIL_BYTES).decode(errors="replace")
+
+    def _nonsense(self) -> ToolError:
+        return ToolError(
+            f"The stage {self._stage} sent something that is no report.",
+            hint=f"The model may have taken over the process. Its output is in {self._log}.",
+        )
+
+
+def out_of_memory(stage: str, limits: Limits) -> ResourceLimitError:
+    """The error of a stage that asked for more memory than it may have."""
+    return ResourceLimitError(
+        f"The stage {stage} needed more than {gigabytes(limits.memory_bytes)} of memory.",
+        hint="Raise the memory limit, or use a smaller model or batch.",
+    )
+
+
+def gigabytes(size: int) -> str:
+    """A size for a message.
+
+    >>> gigabytes(2 << 30)
+    '2 GB'
+    """
+    return f"{size / 2**30:.3g} GB"

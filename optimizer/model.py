@@ -1,0 +1,114 @@
+"""Loading, saving and hashing models, and what a pass returns."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optimizer.errors import InvalidModelError
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir
+
+
+@dataclass(frozen=True)
+class Model:
+    """An ONNX model in memory. Passes return a new one and never write into a weight array."""
+
+    graph_ir: onnx_ir.Model
+
+    def to_proto(self) -> onnx.ModelProto:
+        """The model as ONNX protobuf, for tools that need that."""
+        import onnx_ir
+
+        return onnx_ir.to_proto(self.graph_ir)
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """A new model, what was changed, what was refused and why, and what a pass at no loss verified."""
+
+    model: Model
+    changes: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = field(default=())
+    difference: float = 0.0  # largest max-norm difference of an output that `simplify` measured
+
+
+def from_proto(proto: onnx.ModelProto) -> Model:
+    """Wrap an ONNX protobuf."""
+    import onnx_ir
+
+    return Model(onnx_ir.from_proto(proto))
+
+
+def load_model(path: Path) -> Model:
+    """Load an ONNX file.
+
+    Raises:
+        InvalidModelError: If the file is no ONNX model, or its graph is not valid.
+    """
+    import onnx
+
+    try:
+        proto = onnx.load(str(path))
+        onnx.checker.check_model(proto)
+    except Exception as error:  # onnx raises protobuf's, its own and OSError
+        raise InvalidModelError(
+            f"{path.name} is not a valid ONNX model: {first_line(error)}.",
+            hint="Export the model again, or check that the download is complete.",
+        ) from error
+    return from_proto(proto)
+
+
+def save_model(model: Model, path: Path) -> None:
+    """Write an ONNX file; it appears whole or not at all."""
+    write_atomically(path, model.to_proto().SerializeToString())
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that it appears whole or not at all."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file, or of a folder's files with their relative names, in hex."""
+    digest = hashlib.sha256()
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for file in files:
+        if path.is_dir():
+            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+        with file.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def file_bytes(path: Path) -> int:
+    """The size of a file, or of a folder's files together, in bytes."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a third-party error's message, short and open-ended enough for one of ours.
+
+    >>> first_line(ValueError("no such op.\\n  at node 3"))
+    'no such op'
+    """
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:300].rstrip(".")

@@ -1,0 +1,17 @@
+"""Turns the outcome of an optimization into what the user gets: model, manifest, example, report, table."""
+
+from optimizer.package.example import example_source
+from optimizer.package.manifest import Manifest, make_manifest
+from optimizer.package.report import render_report
+from optimizer.package.rows import Row, table_rows
+from optimizer.package.write import write_package
+
+__all__ = [
+    "Manifest",
+    "Row",
+    "example_source",
+    "make_manifest",
+    "render_report",
+    "table_rows",
+    "write_package",
+]

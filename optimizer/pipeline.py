@@ -1,0 +1,238 @@
+"""The stages of an optimization in order, as data, and the driver that runs each in a child process.
+
+A stage is finished when its result file is there; it is then never run again, so a broken run can be
+resumed in the same workspace.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from optimizer.claim import open_workspace
+from optimizer.errors import InvalidOptionsError, OptimizerError
+from optimizer.goal import Goal
+from optimizer.isolation import Limits, StageEvent, run_stage
+from optimizer.options import Options
+from optimizer.output import copy_atomically, publish, require_empty, require_file_place, require_files
+from optimizer.results import (
+    Candidate,
+    Conversion,
+    Inspection,
+    Measurements,
+    Outcome,
+    Plan,
+    Simplification,
+)
+from optimizer.steps import Recipe
+from optimizer.workspace import StageRequest
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: its name, and whether it needs the machine for itself."""
+
+    name: str
+    lock: Literal["shared", "exclusive"] = "shared"
+
+
+CONVERSION = (Stage("convert"),)
+INSPECTION = (*CONVERSION, Stage("simplify"))
+# The plan comes before calibration: no ranges are collected that no candidate needs.
+PREPARATION = (Stage("probe"), *INSPECTION, Stage("plan"), Stage("calibrate"))
+# Quality before latency: an evaluation may share the machine, a measurement may not.
+JUDGEMENT = (Stage("evaluate"), Stage("measure", "exclusive"), Stage("check", "exclusive"), Stage("package"))
+BENCHMARK = (Stage("probe"), Stage("benchmark", "exclusive"))
+
+
+class Data(Options):
+    """The user's samples, by role: .npz files, or folders or zips of such files."""
+
+    calibration: Path | None = None
+    """Samples for statistics; without an evaluation file a part of them is held back for judging."""
+
+    evaluation: Path | None = None
+    """Samples for judging, best with labels."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a driver runs the stages: who listens, who may cancel, and what a stage may use."""
+
+    on_event: Callable[[StageEvent], None] = lambda event: None
+    cancel: threading.Event | None = None
+    limits: Limits = field(default_factory=Limits)
+    workspace: Path | None = None
+    """A folder to keep and to resume in; left out: a temporary one."""
+
+
+def optimize(
+    model: Path | str,
+    output: Path | str,
+    data: Data | None = None,
+    goal: Goal | None = None,
+    run: Run | None = None,
+) -> Outcome:
+    """Make a model smaller or faster, prove it, and write the result to a folder.
+
+    Args:
+        model: A SavedModel (folder, .zip, .tar.gz), .keras, .h5, TFLite, frozen graph or ONNX file.
+        output: Folder for model.onnx, manifest.json, example.py and report.html; new or empty.
+        data: The user's samples. Without any, nothing is proven and less is tried.
+        goal: What the result is for, and what it may lose.
+        run: Progress, cancellation, limits, resumption.
+
+    Returns:
+        Everything that was measured, the choice and its reasons.
+
+    Raises:
+        OptimizerError: Of the kind that says what the caller can do; nothing is written then.
+        StageCancelledError: If the run was cancelled.
+    """
+    model, output, data, goal, run = Path(model), Path(output), data or Data(), goal or Goal(), run or Run()
+    inputs = (model, data.calibration, data.evaluation)
+    require_files(*inputs)
+    require_empty(output)
+    with open_workspace(run.workspace, goal, inputs) as (files, finished):
+        request = StageRequest(
+            stage="probe",
+            workspace=files.folder,
+            upload=model,
+            calibration=data.calibration,
+            evaluation=data.evaluation,
+            goal=goal,
+        )
+        driver = Driver(request, run, finished)
+        spent_s = driver.run_stages(PREPARATION)
+        for recipe in files.read("plan", Plan).recipes:
+            spent_s += driver.make_candidate(recipe, over_budget=spent_s > goal.time_budget_s)
+        driver.run_stages(JUDGEMENT)
+        publish(files.package, output)
+        return files.read("package", Outcome)
+
+
+def convert_to_onnx(
+    model: Path | str,
+    output: Path | str,
+    data: Data | None = None,
+    goal: Goal | None = None,
+    run: Run | None = None,
+) -> Conversion:
+    """Convert a model to ONNX and prove that both give the same outputs.
+
+    Args:
+        model: As for `optimize`.
+        output: The .onnx file to write; replaced if it is there.
+        data: Samples to compare on; generated inputs otherwise.
+        goal: Only `signature` counts.
+        run: Progress, cancellation, limits.
+
+    Returns:
+        The format found, inputs and outputs, and the measured parity.
+
+    Raises:
+        OptimizerError: Of the kind that says what the caller can do; nothing is written then.
+        StageCancelledError: If the run was cancelled.
+    """
+    model, output, data, goal, run = Path(model), Path(output), data or Data(), goal or Goal(), run or Run()
+    samples = data.calibration or data.evaluation
+    require_files(model, samples)
+    require_file_place(output)
+    with open_workspace(run.workspace, goal, (model, samples)) as (files, finished):
+        request = StageRequest(
+            stage="convert", workspace=files.folder, upload=model, calibration=samples, goal=goal
+        )
+        Driver(request, run, finished).run_stages(CONVERSION)
+        copy_atomically(files.converted, output)
+        return files.read("convert", Conversion)
+
+
+def inspect_model(model: Path | str, goal: Goal | None = None, run: Run | None = None) -> Inspection:
+    """Say what a model is: its inputs and outputs, and what its graph holds before and after cleaning.
+
+    Raises:
+        OptimizerError: Of the kind that says what the caller can do.
+        StageCancelledError: If the run was cancelled.
+    """
+    model, goal, run = Path(model), goal or Goal(), run or Run()
+    require_files(model)
+    with open_workspace(run.workspace, goal, (model,)) as (files, finished):
+        request = StageRequest(stage="convert", workspace=files.folder, upload=model, goal=goal)
+        Driver(request, run, finished).run_stages(INSPECTION)
+        return Inspection(
+            conversion=files.read("convert", Conversion),
+            simplification=files.read("simplify", Simplification),
+        )
+
+
+def benchmark_models(
+    models: Sequence[Path | str], goal: Goal | None = None, run: Run | None = None
+) -> Measurements:
+    """Time ONNX models; every one after the first is compared with the first.
+
+    Args:
+        models: ONNX files.
+        goal: Only `provider`, `threads` and `batch_size` count.
+        run: Progress, cancellation, limits.
+
+    Returns:
+        One row per model, the ratio of each to the first with its interval over launches.
+
+    Raises:
+        OptimizerError: UnavailableProviderError where the provider cannot run here: never CPU figures.
+        StageCancelledError: If the run was cancelled.
+    """
+    paths, goal, run = tuple(map(Path, models)), goal or Goal(), run or Run()
+    require_files(*paths)
+    with open_workspace(run.workspace, goal, paths) as (files, finished):
+        request = StageRequest(stage="probe", workspace=files.folder, readable=paths, goal=goal)
+        Driver(request, run, finished).run_stages(BENCHMARK)
+        return files.read("benchmark", Measurements)
+
+
+@dataclass(frozen=True)
+class Driver:
+    """Runs a job's stages, each in a child process of its own; a finished one is not run again."""
+
+    request: StageRequest
+    run: Run
+    finished: frozenset[str]
+    """Names of the results that were there before any child ran."""
+
+    def run_stages(self, stages: tuple[Stage, ...]) -> float:
+        """Run the stages in order; returns the seconds that they ran."""
+        return sum(self._run(stage, self.request, stage.name) for stage in stages)
+
+    def make_candidate(self, recipe: Recipe, *, over_budget: bool) -> float:
+        """Run one recipe; returns the seconds that it ran. Its failure costs this candidate, not the job."""
+        files, name = self.request.files, f"candidates/{recipe.name}"
+        if over_budget and name not in self.finished:
+            budget_s = self.request.goal.time_budget_s
+            reason = f"was not made: the time budget of {budget_s:g} s was used up"
+            files.write(name, Candidate(name=recipe.name, recipe=recipe, refused=reason))
+            return 0.0
+        try:
+            return self._run(Stage("apply"), self.request.model_copy(update={"recipe": recipe}), name)
+        except InvalidOptionsError:
+            raise  # the user's word, such as an unknown name in keep_float, holds for every candidate
+        except OptimizerError as error:
+            files.candidate(recipe.name).unlink(missing_ok=True)
+            files.write(name, Candidate(name=recipe.name, recipe=recipe, refused=error.message))
+            return 0.0
+
+    def _run(self, stage: Stage, request: StageRequest, result: str) -> float:
+        if result in self.finished:
+            return 0.0
+        # A child may have written it for a stage that was not its own.
+        request.files.result(result).unlink(missing_ok=True)
+        self.run.on_event(StageEvent(stage=stage.name))
+        return run_stage(
+            request.model_copy(update={"stage": stage.name}),
+            self.run.limits,
+            lock=stage.lock,
+            on_event=self.run.on_event,
+            cancel=self.run.cancel,
+        )

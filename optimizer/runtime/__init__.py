@@ -1,0 +1,21 @@
+"""Turns ONNX files into runs: the only place that makes ONNX Runtime sessions and sees its exceptions.
+
+ONNX Runtime falls back to the CPU without an exception when a provider cannot start, so each session
+compares `get_providers()[0]` with what was asked for.
+"""
+
+from optimizer.runtime.native import PROVIDERS, runtime_version
+from optimizer.runtime.offline import optimize_basic
+from optimizer.runtime.probe import usable_providers
+from optimizer.runtime.session import BoundRun, Session, fixed_batch_of, open_session
+
+__all__ = [
+    "PROVIDERS",
+    "BoundRun",
+    "Session",
+    "fixed_batch_of",
+    "open_session",
+    "optimize_basic",
+    "runtime_version",
+    "usable_providers",
+]

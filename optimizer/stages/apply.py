@@ -1,0 +1,60 @@
+"""Make one candidate: the recipe applied to the simplified model."""
+
+from __future__ import annotations
+
+from optimizer.calibrate import Ranges
+from optimizer.errors import InvalidOptionsError
+from optimizer.graph import count
+from optimizer.isolation import Reporter
+from optimizer.model import load_model, save_model, sha256
+from optimizer.recipe import StepInputs, apply_recipe
+from optimizer.results import Candidate, Plan, Probe
+from optimizer.runtime import open_session
+from optimizer.steps import Recipe
+from optimizer.workspace import StageRequest, Workspace
+
+
+def run(request: StageRequest, reporter: Reporter) -> None:
+    """Write the candidate's file and description; a file like another's is refused by name.
+
+    Raises:
+        OptimizerError: If a step cannot handle the model, or the provider cannot load the result.
+    """
+    files, recipe = request.files, request.recipe
+    if recipe is None:
+        raise InvalidOptionsError("The stage apply needs a recipe.")
+    reporter.progress(0.0, recipe.name)
+    probe = files.read("probe", Probe)
+    ranges = Ranges.load(files.ranges) if recipe.needs_calibration else None
+    result = apply_recipe(load_model(files.simplified), recipe, StepInputs(ranges=ranges))
+    path = files.candidate(recipe.name)
+    path.parent.mkdir(exist_ok=True)
+    save_model(result.model, path)
+    open_session(path, probe.provider, probe.threads)
+    digest = sha256(path)
+    twin = same_file(files, recipe, digest)
+    if twin:
+        path.unlink()
+    files.write(
+        f"candidates/{recipe.name}",
+        Candidate(
+            name=recipe.name,
+            recipe=recipe,
+            sha256=digest,
+            counts=count(result.model),
+            changes=(*result.changes, *result.refusals),
+            refused=f"it is the same file as {twin}" if twin else None,
+        ),
+    )
+
+
+def same_file(files: Workspace, recipe: Recipe, digest: str) -> str | None:
+    """The name of what has these bytes already: the baseline, or a candidate made before."""
+    if digest == sha256(files.simplified):
+        return "the baseline"
+    for other in files.read("plan", Plan).recipes:
+        if other.name == recipe.name:
+            break
+        if files.read(f"candidates/{other.name}", Candidate).sha256 == digest:
+            return other.name
+    return None

@@ -1,0 +1,36 @@
+"""Time ONNX models that are not part of an optimization."""
+
+from __future__ import annotations
+
+from optimizer.benchmark import measure_alone, measure_pair
+from optimizer.convert.detect import detect
+from optimizer.convert.scan import scan
+from optimizer.errors import InvalidOptionsError
+from optimizer.isolation import Reporter
+from optimizer.results import Measurement, Measurements
+from optimizer.stages.launch import launcher
+from optimizer.stages.measure import settings_for
+from optimizer.workspace import StageRequest
+
+
+def run(request: StageRequest, reporter: Reporter) -> None:
+    """Write a row per model; each after the first is compared with the first.
+
+    Raises:
+        InvalidOptionsError: If a file is not ONNX.
+        UnsafeModelError: If a file would touch others.
+    """
+    for path in request.readable:
+        if detect(path) != "onnx":
+            raise InvalidOptionsError(
+                f"{path.name} is not an ONNX file.",
+                hint=f"onnxpress convert {path.name} -o model.onnx makes one.",
+            )
+        scan(path, "onnx")
+    settings, launch = settings_for(request), launcher(request)
+    first, *others = request.readable
+    rows: list[Measurement] = [measure_alone(first.name, first, settings, launch)]
+    for number, path in enumerate(others, 1):
+        reporter.progress(number / len(request.readable), path.name)
+        rows.append(measure_pair(path.name, first, path, settings, launch))
+    request.files.write("benchmark", Measurements(rows=tuple(rows)))

@@ -1,0 +1,102 @@
+"""Time every candidate against the baseline, with the machine to itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from optimizer.benchmark import (
+    SCREENING_LAUNCHES,
+    Launch,
+    MeasureSettings,
+    measure_alone,
+    measure_original,
+    measure_pair,
+)
+from optimizer.errors import OptimizerError
+from optimizer.isolation import Reporter
+from optimizer.model import file_bytes, sha256
+from optimizer.results import Conversion, Measurement, Measurements, Probe
+from optimizer.stages.evaluate import made_candidates
+from optimizer.stages.launch import launcher
+from optimizer.workspace import StageRequest, Workspace
+
+BaselineName = Literal["baseline", "input"]
+
+
+def settings_for(request: StageRequest, launches: int = SCREENING_LAUNCHES) -> MeasureSettings:
+    """How this job measures: on the user's samples where there are any, since time may hang on them."""
+    probe = request.files.read("probe", Probe)
+    return MeasureSettings(
+        provider=probe.provider,
+        threads=probe.threads,
+        batch_size=probe.goal.batch_size,
+        launches=launches,
+        samples=request.calibration or request.evaluation,
+    )
+
+
+def run(request: StageRequest, reporter: Reporter) -> None:
+    """Write a row for the upload in its own runtime, the converted file, the baseline and each candidate."""
+    files, settings, launch = request.files, settings_for(request), launcher(request)
+    candidates = [candidate for candidate in made_candidates(files) if candidate.refused is None]
+    reporter.progress(0.0, "baseline")
+    baseline, rows = measure_baseline(files, settings, launch)
+    reporter.progress(0.1, "the upload in its own runtime")
+    originals, notices = measure_upload(request, baseline_path(files, baseline), settings)
+    for index, candidate in enumerate(candidates):
+        reporter.progress(0.2 + 0.8 * index / len(candidates), candidate.name)
+        path = files.candidate(candidate.name)
+        try:
+            rows.append(measure_pair(candidate.name, baseline_path(files, baseline), path, settings, launch))
+        except OptimizerError as error:  # it costs this candidate: one that was not measured is not chosen
+            notices.append(f"{candidate.name} could not be measured: {error.message}")
+    measurements = Measurements(baseline=baseline, rows=(*originals, *rows), notices=tuple(notices))
+    files.write("measure", measurements)
+
+
+def measure_baseline(
+    files: Workspace, settings: MeasureSettings, launch: Launch
+) -> tuple[BaselineName, list[Measurement]]:
+    """Take as baseline the simplified file, or the converted one where that is provably faster.
+
+    Returns:
+        Which it is, and the rows of the other one and of the baseline.
+    """
+    if sha256(files.converted) == sha256(files.simplified):
+        return "baseline", [measure_alone("baseline", files.simplified, settings, launch)]
+    other = measure_pair("input", files.simplified, files.converted, settings, launch)
+    if other.ratio is not None and other.ratio.low > 1.0:
+        other = measure_pair("simplified", files.converted, files.simplified, settings, launch)
+        return "input", [other, measure_alone("baseline", files.converted, settings, launch)]
+    return "baseline", [other, measure_alone("baseline", files.simplified, settings, launch)]
+
+
+def baseline_path(files: Workspace, baseline: BaselineName) -> Path:
+    """The file that stands for the baseline."""
+    return files.converted if baseline == "input" else files.simplified
+
+
+def measure_upload(
+    request: StageRequest, baseline: Path, settings: MeasureSettings
+) -> tuple[list[Measurement], list[str]]:
+    """The row of the upload in its own runtime; none for an ONNX upload, which is the row `input`.
+
+    Returns:
+        The row, or what kept the upload from running.
+    """
+    files = request.files
+    conversion = files.read("convert", Conversion)
+    if conversion.runtime == "ONNX Runtime":
+        return [], []
+    wanted = settings.request(baseline)
+    original, ours = launcher(request, "launch_original"), launcher(request)
+    try:
+        row = measure_original(
+            files.original, conversion.runtime, settings, lambda: original(wanted), lambda: ours(wanted)
+        )
+    except OptimizerError as error:
+        return [], [f"The upload could not be timed in {conversion.runtime}: {error.message}"]
+    # Of the upload the user knows the file as it came, and its own runtime is timed on the CPU.
+    size = file_bytes(request.upload) if request.upload else row.size_bytes
+    return [row.model_copy(update={"provider": "cpu", "size_bytes": size})], []

@@ -1,0 +1,58 @@
+"""Models that others trained and published: each converts with parity, on real inputs where it has some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from keras_models import convert
+from real_inputs import Inputs
+
+from optimizer.convert.detect import detect
+from optimizer.evaluate import max_norm
+from optimizer.runtime import open_session
+
+RealModel = Callable[[str], Path]
+RealSamples = Callable[[str, int], Inputs | None]
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "measure"),
+    [
+        ("basic-pitch", "savedmodel", "max_norm"),
+        ("fer", "keras2_h5", "max_norm"),
+        ("fer-tflite", "tflite", "relative_l2"),
+        ("dgaintel", "keras2_h5", "max_norm"),
+    ],
+)
+def test_a_published_model_computes_the_same_as_onnx(
+    tmp_path: Path, real_model: RealModel, real_samples: RealSamples, name: str, format: str, measure: str
+) -> None:
+    upload = real_model(name)
+    assert detect(upload) == format
+    inputs = real_samples(name, 8)
+    if inputs is None:
+        pytest.skip("no word list (Debian: wamerican)")
+    np.savez(tmp_path / "samples.npz", **inputs)  # type: ignore[arg-type]  # NumPy takes arrays by any name
+    conversion, _ = convert(upload, detect(upload), tmp_path, samples=tmp_path / "samples.npz")
+    assert conversion.parity is not None
+    assert conversion.parity.inputs_from == "samples"
+    assert {output.measure for output in conversion.parity.outputs} == {measure}
+    assert all(output.value <= output.tolerance for output in conversion.parity.outputs)
+
+
+def test_basic_pitch_agrees_with_the_onnx_file_of_its_authors(
+    tmp_path: Path, real_model: RealModel, real_samples: RealSamples
+) -> None:
+    _, workspace = convert(real_model("basic-pitch-tflite"), "tflite", tmp_path)
+    ours, theirs = open_session(workspace.converted), open_session(real_model("basic-pitch-onnx"))
+    inputs = real_samples("basic-pitch", 1)
+    assert inputs is not None
+    [audio] = inputs.values()
+    mine = ours.run({ours.inputs[0].name: audio})
+    reference = theirs.run({theirs.inputs[0].name: audio})
+    for value in mine.values():
+        nearest = min(max_norm(value, other) for other in reference.values() if other.shape == value.shape)
+        assert nearest < 1e-4
