@@ -1,0 +1,27 @@
+"""What a request may ask of a job that cannot be done: by what the caller can do."""
+
+from __future__ import annotations
+
+
+class RequestError(Exception):
+    """A request that fits no job as it stands; message and hint reach the user."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UnknownJobError(RequestError):
+    """There is no job of that id."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"There is no job {job_id!r}.", hint="GET /jobs lists the jobs.")
+
+
+class JobEndedError(RequestError):
+    """The job has ended, and nothing of it can be changed."""
+
+
+class JobRunningError(RequestError):
+    """The job has not ended yet."""
