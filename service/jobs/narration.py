@@ -1,0 +1,64 @@
+"""Turns what a stage says into a job's events and log lines."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import structlog
+
+from optimizer.isolation import StageEvent
+from optimizer.results import Candidate
+from service.jobs.plan import Entry
+from service.jobs.records import JobStore
+
+log: Any = structlog.get_logger("onnxpress")
+
+# Each event is a row that is synced to the disk: stages speak up to ten times a second.
+_PROGRESS_EVERY_S = 0.5
+
+
+class Narrator:
+    """Writes the events of one step of a job."""
+
+    def __init__(self, records: JobStore, job_id: str, entry: Entry) -> None:
+        self._records = records
+        self._job_id = job_id
+        fields = {"stage": entry.stage, "recipe": entry.recipe, "batch_size": entry.batch_size}
+        self._step = {name: value for name, value in fields.items() if value is not None}
+        self._next_progress = 0.0
+        self._told: set[str] = set()
+
+    def starts(self) -> int:
+        """How often this step was started before."""
+        return sum(event.data == self._step for event in self._records.events_of(self._job_id, "started"))
+
+    def started(self) -> None:
+        """The step begins; noted before its child is started."""
+        self._add("started", self._step)
+        log.info("stage started", job=self._job_id, **self._step)
+
+    def on_event(self, event: StageEvent) -> None:
+        """Pass on a stage's sign of life."""
+        if event.notice:
+            if event.message not in self._told:
+                self._told.add(event.message)
+                self._add("notice", {**self._step, "message": event.message})
+            return
+        now = time.monotonic()
+        if now >= self._next_progress and (event.message or event.fraction is not None):
+            self._next_progress = now + _PROGRESS_EVERY_S
+            self._add("progress", {**self._step, "fraction": event.fraction, "message": event.message})
+
+    def candidate(self, made: Candidate) -> None:
+        """A candidate is there, or was refused."""
+        self._add("candidate", made.model_dump(mode="json", include={"name", "sha256", "refused"}))
+
+    def finished(self, seconds: float) -> None:
+        """The step has ended well."""
+        self._add("finished", {**self._step, "seconds": round(seconds, 3)})
+        log.info("stage finished", job=self._job_id, seconds=round(seconds, 3), **self._step)
+
+    def _add(self, kind: str, data: dict[str, Any]) -> None:
+        with self._records.change(self._job_id) as change:
+            change.add_event(kind, data)

@@ -1,0 +1,248 @@
+"""Runs one step of a job: a stage in its confined child process, or the publication of the results."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from optimizer.errors import OptimizerError, Problem, ToolError
+from optimizer.isolation import Limits, StageCancelledError
+from optimizer.options import Options
+from optimizer.pipeline import Driver, Run, Stage
+from optimizer.results import Candidate, Measurements, Outcome, Plan, Probe
+from optimizer.workspace import StageRequest, Workspace
+from service.jobs.folders import JobFolder
+from service.jobs.narration import Narrator, log
+from service.jobs.plan import Entry
+from service.jobs.records import ACTIVE, Benchmarked, BenchmarkOutcome, Job, JobStore
+from service.storage.blobs import BlobStore
+
+MAX_STARTS = 10
+_RESTARTS = 2
+PACKAGE = {
+    "model": "model.onnx",
+    "manifest": "manifest.json",
+    "example": "example.py",
+    "report": "report.html",
+}
+
+
+class StageInterrupted(BaseException):  # noqa: N818  # no error: the step is left open on purpose
+    """The server stops, or the job was cancelled: nothing is recorded, so a restart takes the step up again.
+
+    No Exception, since the engine records those as the step's outcome.
+    """
+
+
+class StepResult(Options):
+    """What a step hands back to the workflow."""
+
+    seconds: float = 0.0
+    then: tuple[Entry, ...] = ()
+    """Steps to run next, before those that were planned."""
+    ended: bool = False
+    """The job has ended: no further step is run."""
+
+
+class Runner:
+    """Runs the steps of all jobs of this server; each in the thread that calls."""
+
+    def __init__(self, records: JobStore, blobs: BlobStore, folder: Path, limits: Limits) -> None:
+        self._records = records
+        self._blobs = blobs
+        self._folder = folder
+        self._limits = limits
+        self._cancels: dict[str, threading.Event] = {}
+        self._idle = threading.Condition()
+        self._stopping = False
+
+    def folder_of(self, job_id: str) -> JobFolder:
+        """Where a job's files lie while it runs."""
+        return JobFolder(self._folder / job_id)
+
+    def run_step(self, job_id: str, entry: Entry, spent_s: float) -> StepResult:
+        """Run one step to its end.
+
+        Args:
+            job_id: The job.
+            entry: The step.
+            spent_s: Seconds that the job's stages ran so far; they count against its time budget.
+
+        Raises:
+            StageInterrupted: If the job was cancelled or the server stops; the step has not ended then.
+        """
+        cancel = self._enter(job_id)
+        try:
+            job = self._records.get(job_id)
+            if job is None or job.status not in ACTIVE:
+                return StepResult(ended=True)
+            with self._records.change(job_id) as change:
+                if change.move("running"):
+                    log.info("job started", job=job_id)
+            return self._run(job, entry, spent_s, cancel)
+        except StageCancelledError:
+            raise StageInterrupted from None
+        except OptimizerError as error:
+            self.fail(job_id, error)
+            return StepResult(ended=True)
+        finally:
+            self._leave(job_id)
+
+    def fail(self, job_id: str, error: OptimizerError) -> None:
+        """End a job with the reason; paths of this server are left out of it."""
+        problem = self._without_paths(error.to_problem())
+        with self._records.change(job_id) as change:
+            if change.move("failed", problem=problem):
+                change.add_event("failed", {"problem": problem})
+                log.warning("job failed", job=job_id, **problem)
+        self.folder_of(job_id).keep_logs()
+
+    def cancel(self, job_id: str) -> None:
+        """End the stage that a job is in, and wait until it is gone."""
+        with self._idle:
+            if cancel := self._cancels.get(job_id):
+                cancel.set()
+                self._idle.wait_for(lambda: job_id not in self._cancels, timeout=10)
+        self.folder_of(job_id).remove()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """End every stage, and run none any more."""
+        with self._idle:
+            self._stopping = True
+            for cancel in self._cancels.values():
+                cancel.set()
+            self._idle.wait_for(lambda: not self._cancels, timeout=timeout_s)
+
+    def _enter(self, job_id: str) -> threading.Event:
+        with self._idle:
+            if self._stopping:
+                raise StageInterrupted
+            return self._cancels.setdefault(job_id, threading.Event())
+
+    def _leave(self, job_id: str) -> None:
+        with self._idle:
+            self._cancels.pop(job_id, None)
+            self._idle.notify_all()
+
+    def _run(self, job: Job, entry: Entry, spent_s: float, cancel: threading.Event) -> StepResult:
+        match entry.stage:
+            case "candidates":
+                return StepResult(then=self._candidates(job))
+            case "publish":
+                self._publish(job)
+                return StepResult(ended=True)
+            case _:
+                return StepResult(seconds=self._run_stage(job, entry, spent_s, cancel))
+
+    def _candidates(self, job: Job) -> tuple[Entry, ...]:
+        plan = self.folder_of(job.id).workspace().read("plan", Plan)
+        return tuple(Entry(stage="apply", recipe=recipe.name) for recipe in plan.recipes)
+
+    def _run_stage(self, job: Job, entry: Entry, spent_s: float, cancel: threading.Event) -> float:
+        folder = self.folder_of(job.id)
+        folder.link_inputs(job.files, self._blobs)
+        files = folder.workspace(entry.batch_size)
+        result = f"candidates/{entry.recipe}" if entry.recipe else entry.stage
+        narrator = Narrator(self._records, job.id, entry)
+        starts = narrator.starts()
+        if starts >= MAX_STARTS:
+            raise ToolError(
+                f"The stage {entry.stage} was started {starts} times, and the server ended each time.",
+                hint="Look at the server's log, and at the memory of its machine.",
+            )
+        # A result that lies there counts only if the stage was started: else an earlier one wrote it.
+        finished = frozenset({result}) if starts and files.result(result).exists() else frozenset()
+        if not starts:
+            files.result(result).unlink(missing_ok=True)
+        narrator.started()
+        run = Run(narrator.on_event, cancel, self._limits, restarts=_RESTARTS)
+        driver = Driver(self._request(job, entry, files), run, finished)
+        if entry.recipe:
+            recipes = {recipe.name: recipe for recipe in files.read("plan", Plan).recipes}
+            over_budget = spent_s > job.spec.goal.time_budget_s
+            seconds = driver.make_candidate(recipes[entry.recipe], over_budget=over_budget)
+            made = files.read(result, Candidate)
+            self._keep_candidate(job, files, made)
+            narrator.candidate(made)
+        else:
+            seconds = driver.run_stages((Stage(entry.stage, entry.lock),))
+        sync_folder(files.folder)
+        narrator.finished(seconds)
+        return seconds
+
+    def _request(self, job: Job, entry: Entry, files: Workspace) -> StageRequest:
+        folder, goal = self.folder_of(job.id), job.spec.goal
+        if entry.batch_size:
+            goal = goal.model_copy(update={"batch_size": entry.batch_size})
+        measured = folder.inputs("measured") or (folder.workspace().converted,)
+        return StageRequest(
+            stage=entry.stage,
+            workspace=files.folder,
+            upload=folder.input("upload"),
+            # Without a calibration file, inputs without labels serve as well.
+            calibration=folder.input("calibration") or folder.input("unlabelled"),
+            evaluation=folder.input("evaluation"),
+            goal=goal,
+            readable=measured if entry.batch_size else (),
+        )
+
+    def _keep_candidate(self, job: Job, files: Workspace, made: Candidate) -> None:
+        path = files.candidate(made.name)
+        if made.sha256 is not None and path.exists():
+            draft = self._blobs.draft_of(path, f"{made.name}.onnx")
+            with self._records.change(job.id) as change:
+                change.add_file(f"candidates/{made.name}", draft)
+
+    def _publish(self, job: Job) -> None:
+        """Keep what the user gets, and end the job, in one transaction."""
+        files = self.folder_of(job.id).workspace()
+        found: Options
+        if job.spec.kind == "optimize":
+            found = files.read("package", Outcome)
+            kept = {role: files.package / name for role, name in PACKAGE.items()}
+            kept["baseline"] = files.baseline(files.read("measure", Measurements).baseline)
+        else:
+            found, kept = self._benchmark_outcome(job), {}
+        drafts = {role: self._blobs.draft_of(path, path.name) for role, path in kept.items()}
+        with self._records.change(job.id) as change:
+            for role, draft in drafts.items():
+                change.add_file(role, draft)
+            if change.move("succeeded", outcome=found.model_dump(mode="json")):
+                change.add_event("succeeded")
+                log.info("job succeeded", job=job.id)
+        self.folder_of(job.id).remove()
+
+    def _benchmark_outcome(self, job: Job) -> BenchmarkOutcome:
+        folders = [self.folder_of(job.id).workspace(size) for size in job.spec.batch_sizes]
+        return BenchmarkOutcome(
+            runs=tuple(
+                Benchmarked(
+                    probe=files.read("probe", Probe), measurements=files.read("benchmark", Measurements)
+                )
+                for files in folders
+            )
+        )
+
+    def _without_paths(self, problem: Problem) -> Problem:
+        prefix = f"{self._folder}{os.sep}"
+
+        def strip(text: str) -> str:
+            return text.replace(prefix, "jobs/")
+
+        return {"kind": problem["kind"], "message": strip(problem["message"]), "hint": strip(problem["hint"])}
+
+
+def sync_folder(folder: Path, sync: Callable[[int], None] = os.fsync) -> None:
+    """Bring a folder's files to the disk, so that a finished stage outlives a power cut."""
+    for parent, _, names in os.walk(folder):
+        for path in (parent, *(os.path.join(parent, name) for name in names)):
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            except OSError:
+                continue  # a link, or a file that may not be read: none of ours
+            try:
+                sync(descriptor)
+            finally:
+                os.close(descriptor)
