@@ -21,9 +21,14 @@ class OptimizerError(Exception):
         self.message = message
         self.hint = hint
 
+    @property
+    def kind(self) -> str:
+        """Its name in KINDS: users see these alone, so a subclass goes by the name of its base."""
+        return next((base.__name__ for base in type(self).__mro__ if base.__name__ in KINDS), "ToolError")
+
     def to_problem(self) -> Problem:
         """This error as data, for the way from a child process to its driver."""
-        return {"kind": type(self).__name__, "message": self.message, "hint": self.hint}
+        return {"kind": self.kind, "message": self.message, "hint": self.hint}
 
 
 class InvalidModelError(OptimizerError):

@@ -184,7 +184,7 @@ def running(
             sys.stdout.write(json.dumps({"error": error.to_problem()}) + "\n")
         else:
             terminal.show_error(error)
-        raise typer.Exit(EXIT_CODES[type(error).__name__]) from error
+        raise typer.Exit(EXIT_CODES[error.kind]) from error
     except StageCancelledError as error:
         kept = f"; {work} holds what is finished, the same command goes on there" if work else ""
         terminal.say(f"Cancelled: no result was written{kept}.", terminal.stderr)

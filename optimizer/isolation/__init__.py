@@ -3,7 +3,13 @@
 from optimizer.isolation.child import Caller, run_program, run_stage
 from optimizer.isolation.landlock import SandboxStatus, sandbox_status
 from optimizer.isolation.machine_lock import LockMode, lock_path, machine_lock
-from optimizer.isolation.messages import Limits, StageCancelledError, StageEvent, printable
+from optimizer.isolation.messages import (
+    Limits,
+    StageCancelledError,
+    StageEvent,
+    StageKilledError,
+    printable,
+)
 from optimizer.isolation.nested import run_nested
 from optimizer.isolation.serve import Reporter, serve_stage
 
@@ -15,6 +21,7 @@ __all__ = [
     "SandboxStatus",
     "StageCancelledError",
     "StageEvent",
+    "StageKilledError",
     "lock_path",
     "machine_lock",
     "printable",

@@ -64,6 +64,7 @@ def run_stage(
         OptimizerError: What the stage reported.
         ResourceLimitError: If it went over a limit; names the stage and the limit.
         ToolError: If it crashed; names the stage and the signal.
+        StageKilledError: If that was SIGKILL.
         StageCancelledError: If `cancel` was set.
     """
     return run_program(STAGE_PROGRAM, request, limits, Caller(lock, on_event, cancel))

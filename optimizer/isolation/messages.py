@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, TypeAdapter
 
+from optimizer.errors import ToolError
 from optimizer.options import Options
 from optimizer.workspace import StageRequest
 
@@ -20,6 +21,10 @@ MAX_TEXT = 4000
 
 class StageCancelledError(Exception):
     """The stage was stopped because its caller asked for that; no fault of the model or the options."""
+
+
+class StageKilledError(ToolError):
+    """A stage's process was ended by SIGKILL, from outside: started again it may succeed."""
 
 
 class Limits(Options):

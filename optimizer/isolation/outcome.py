@@ -18,6 +18,7 @@ from optimizer.isolation.messages import (
     Failed,
     Limits,
     Progress,
+    StageKilledError,
     log_path,
     parse_line,
     printable,
@@ -88,8 +89,8 @@ class ChildReport:
             status: Its exit code; the negative number of the signal that ended it.
 
         Raises:
-            OptimizerError: What it reported; else a ToolError that names its signal or exit code, or a
-                ResourceLimitError if that shows in the log.
+            OptimizerError: What it reported; else a ToolError that names its signal or exit code (a
+                StageKilledError for SIGKILL), or a ResourceLimitError if that shows in the log.
         """
         if self._problem:
             raise self._problem
@@ -108,11 +109,11 @@ class ChildReport:
         if number == signal.SIGABRT and "bad_alloc" in self._log_tail():
             return out_of_memory(self._stage, self._limits)
         hint = f"Its whole output is in {self._log}."
-        if number == signal.SIGKILL:
-            hint = "Perhaps the kernel did it because memory ran out. " + hint
         names = {known.value: known.name for known in signal.Signals}
-        name = names.get(number, f"signal {number}")
-        return ToolError(f"The stage {self._stage} was ended by {name}.", hint=hint)
+        message = f"The stage {self._stage} was ended by {names.get(number, f'signal {number}')}."
+        if number == signal.SIGKILL:
+            return StageKilledError(message, hint=f"Perhaps the kernel did it because memory ran out. {hint}")
+        return ToolError(message, hint=hint)
 
     def _last_words(self) -> str:
         lines = self._log_tail().strip().splitlines()

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from stage_bench import Bench
 
-from optimizer.errors import InvalidDataError, InvalidOptionsError, OptimizerError, ToolError
-from optimizer.isolation import StageEvent
+from optimizer.errors import KINDS, InvalidDataError, InvalidOptionsError, OptimizerError, ToolError
+from optimizer.isolation import StageEvent, StageKilledError
 
 
 def test_progress_arrives_in_order_and_files_stay(bench: Bench) -> None:
@@ -93,9 +93,21 @@ def test_kill_9_from_outside_names_the_stage_and_the_likely_cause(bench: Bench) 
         os.kill(int(event.message), signal.SIGKILL)
 
     bench.on_event = kill
-    with pytest.raises(ToolError, match="stage probe was ended by SIGKILL") as caught:
+    with pytest.raises(StageKilledError, match="stage probe was ended by SIGKILL") as caught:
         bench.run("import os, time; reporter.progress(None, str(os.getpid())); time.sleep(60)")
     assert "memory" in caught.value.hint
+
+
+def test_a_kind_of_our_own_reaches_users_by_the_name_of_its_base() -> None:
+    assert StageKilledError("x").to_problem() == ToolError("x").to_problem()
+    assert all(kind("x").kind == name for name, kind in KINDS.items())
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGTERM])
+def test_another_signal_than_kill_is_no_reason_to_start_again(bench: Bench, number: signal.Signals) -> None:
+    with pytest.raises(ToolError) as caught:
+        bench.run(f"import os; os.kill(os.getpid(), {int(number)})")
+    assert not isinstance(caught.value, StageKilledError)
 
 
 def test_a_crash_after_the_report_loses_nothing(bench: Bench) -> None:
