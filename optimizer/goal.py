@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from optimizer.options import Options
 
@@ -59,3 +59,16 @@ class Goal(Options):
 
     allow_synthetic_calibration: bool = False
     """Let static INT8 calibrated on generated inputs be chosen without any real samples to judge on."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if not self.techniques:
+            raise ValueError("techniques is empty: leave it out, or name at least simplification")
+        lossy = {"quantization", "precision"} & set(self.techniques)
+        if self.keep_float and not lossy:
+            raise ValueError("keep_float says what stays in float, but no technique makes anything else")
+        if self.allow_synthetic_calibration and "quantization" not in self.techniques:
+            raise ValueError("allow_synthetic_calibration calibrates a quantization that techniques excludes")
+        if self.target_cpu and self.provider == "cuda":
+            raise ValueError("target_cpu is for the provider cpu, but the provider is cuda")
+        return self

@@ -10,12 +10,11 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from optimizer.claim import open_workspace
 from optimizer.errors import InvalidOptionsError, OptimizerError
 from optimizer.goal import Goal
-from optimizer.isolation import Limits, StageEvent, run_stage
+from optimizer.isolation import Limits, LockMode, StageEvent, StageKilledError, run_stage
 from optimizer.options import Options
 from optimizer.output import copy_atomically, publish, require_empty, require_file_place, require_files
 from optimizer.results import (
@@ -36,7 +35,7 @@ class Stage:
     """One stage: its name, and whether it needs the machine for itself."""
 
     name: str
-    lock: Literal["shared", "exclusive"] = "shared"
+    lock: LockMode = "shared"
 
 
 CONVERSION = (Stage("convert"),)
@@ -67,6 +66,8 @@ class Run:
     limits: Limits = field(default_factory=Limits)
     workspace: Path | None = None
     """A folder to keep and to resume in; left out: a temporary one."""
+    restarts: int = 0
+    """How often a stage is started again whose process was killed from outside."""
 
 
 def optimize(
@@ -226,13 +227,19 @@ class Driver:
     def _run(self, stage: Stage, request: StageRequest, result: str) -> float:
         if result in self.finished:
             return 0.0
-        # A child may have written it for a stage that was not its own.
-        request.files.result(result).unlink(missing_ok=True)
-        self.run.on_event(StageEvent(stage=stage.name))
-        return run_stage(
-            request.model_copy(update={"stage": stage.name}),
-            self.run.limits,
-            lock=stage.lock,
-            on_event=self.run.on_event,
-            cancel=self.run.cancel,
-        )
+        for left in range(self.run.restarts, -1, -1):
+            # A child may have written it for a stage that was not its own.
+            request.files.result(result).unlink(missing_ok=True)
+            self.run.on_event(StageEvent(stage=stage.name))
+            try:
+                return run_stage(
+                    request.model_copy(update={"stage": stage.name}),
+                    self.run.limits,
+                    lock=stage.lock,
+                    on_event=self.run.on_event,
+                    cancel=self.run.cancel,
+                )
+            except StageKilledError:
+                if not left:
+                    raise
+        raise AssertionError("unreachable: the last round returns or raises")

@@ -11,6 +11,7 @@ from optimizer.steps import Recipe
 Dimension = int | str | None
 Format = Literal["savedmodel", "keras", "keras_h5", "keras2", "keras2_h5", "tflite", "graphdef", "onnx"]
 Runtime = Literal["TensorFlow", "TFLite", "ONNX Runtime"]
+BaselineName = Literal["baseline", "input"]
 VerdictKind = Literal["proven", "within", "exceeded", "unverified"]
 
 
@@ -31,6 +32,12 @@ class Interval(Options):
     low: float
     high: float
     n: int
+
+
+class Admission(Options):
+    """What a look at the upload and the data found, before anything is loaded."""
+
+    format: Format
 
 
 class OutputParity(Options):
@@ -223,7 +230,7 @@ class Evaluation(Options):
 class Measurements(Options):
     """What was timed, against which baseline."""
 
-    baseline: Literal["baseline", "input"] = "baseline"
+    baseline: BaselineName = "baseline"
     """input: the converted file was faster than its simplified form, and stands for the baseline."""
     rows: tuple[Measurement, ...]
     """original (the upload in its own runtime), input (or simplified, where the input is the baseline),

@@ -15,6 +15,8 @@ from optimizer.workspace import StageRequest
 def run(request: StageRequest, reporter: Reporter) -> None:
     """Run the stage that the request names; its result file is written last."""
     match request.stage:
+        case "admit":
+            from optimizer.stages.admit import run as run_stage
         case "probe":
             from optimizer.stages.probe import run as run_stage
         case "convert":

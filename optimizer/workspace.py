@@ -12,6 +12,7 @@ from optimizer.errors import InvalidOptionsError
 from optimizer.goal import Goal
 from optimizer.model import first_line, write_atomically
 from optimizer.options import Options
+from optimizer.results import BaselineName
 from optimizer.steps import Recipe
 
 Result = TypeVar("Result", bound=Options)
@@ -47,6 +48,10 @@ class Workspace:
     def package(self) -> Path:
         """The folder that the user gets."""
         return self.folder / "package"
+
+    def baseline(self, name: BaselineName) -> Path:
+        """The file that stands for the baseline."""
+        return self.converted if name == "input" else self.simplified
 
     def candidate(self, name: str) -> Path:
         """The file of one candidate."""

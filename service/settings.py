@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from optimizer.errors import InvalidOptionsError
 from optimizer.isolation import Limits
+from optimizer.model import first_line
 
 
 class Settings(BaseSettings):
@@ -55,3 +58,29 @@ class Settings(BaseSettings):
     def limits(self) -> Limits:
         """What one stage may take."""
         return Limits(memory_bytes=int(self.memory_limit_gib * 2**30), time_s=self.time_limit_s)
+
+
+def load_settings(file: Path | None, given: dict[str, Any]) -> Settings:
+    """Settings from what was given, else from the environment, else from a TOML file, else the defaults.
+
+    Raises:
+        InvalidOptionsError: Naming each setting that is unknown or out of range, or the file.
+    """
+    content: dict[str, Any] = {}
+    if file is not None:
+        try:
+            content = tomllib.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            raise InvalidOptionsError(
+                f"The settings file {file} cannot be read: {first_line(error)}.", hint="It must be TOML."
+            ) from error
+    try:
+        from_environment = Settings().model_fields_set
+        return Settings(
+            **{name: value for name, value in content.items() if name not in from_environment} | given
+        )
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise InvalidOptionsError(
+            f"These settings are not accepted: {faults}.", hint="onnxpress serve --help lists them."
+        ) from error

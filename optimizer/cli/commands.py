@@ -177,14 +177,8 @@ def running(
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with terminal.progress_bar(quiet=as_json) as on_event:
+        with errors_shown(as_json=as_json), terminal.progress_bar(quiet=as_json) as on_event:
             yield pipeline.Run(on_event, cancel, limits or Limits(), work)
-    except OptimizerError as error:
-        if as_json:
-            sys.stdout.write(json.dumps({"error": error.to_problem()}) + "\n")
-        else:
-            terminal.show_error(error)
-        raise typer.Exit(EXIT_CODES[error.kind]) from error
     except StageCancelledError as error:
         kept = f"; {work} holds what is finished, the same command goes on there" if work else ""
         terminal.say(f"Cancelled: no result was written{kept}.", terminal.stderr)
@@ -192,6 +186,19 @@ def running(
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def errors_shown(*, as_json: bool = False) -> Iterator[None]:
+    """Turn an error into words or JSON, and into its exit code."""
+    try:
+        yield
+    except OptimizerError as error:
+        if as_json:
+            sys.stdout.write(json.dumps({"error": error.to_problem()}) + "\n")
+        else:
+            terminal.show_error(error)
+        raise typer.Exit(EXIT_CODES[error.kind]) from error
 
 
 def make_limits(memory_gib: float, time_s: float) -> Limits:

@@ -21,7 +21,7 @@ from optimizer.runtime import open_session
 from optimizer.search import BASELINE, choose, confirm, with_original
 from optimizer.stages.evaluate import made_candidates
 from optimizer.stages.launch import launcher
-from optimizer.stages.measure import baseline_path, settings_for
+from optimizer.stages.measure import settings_for
 from optimizer.stages.samples import open_judging
 from optimizer.workspace import StageRequest
 
@@ -84,7 +84,7 @@ def check_quality(request: StageRequest, choice: Choice) -> tuple[Quality, ...]:
 def measure_choice(request: StageRequest, choice: Choice, settings: MeasureSettings) -> Measurement:
     """The chosen candidate against the baseline, in fresh processes."""
     files = request.files
-    baseline = baseline_path(files, files.read("measure", Measurements).baseline)
+    baseline = files.baseline(files.read("measure", Measurements).baseline)
     return measure_pair(choice.name, baseline, files.candidate(choice.name), settings, launcher(request))
 
 
@@ -92,7 +92,7 @@ def other_providers(request: StageRequest, choice: Choice) -> tuple[list[Measure
     """Baseline and choice on every other usable provider, and what could not be measured there."""
     files = request.files
     probe = files.read("probe", Probe)
-    baseline = baseline_path(files, files.read("measure", Measurements).baseline)
+    baseline = files.baseline(files.read("measure", Measurements).baseline)
     rows: list[Measurement] = []
     notices: list[str] = []
     for provider in probe.machine.usable_providers:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from optimizer.benchmark import (
     SCREENING_LAUNCHES,
@@ -16,12 +15,10 @@ from optimizer.benchmark import (
 from optimizer.errors import OptimizerError
 from optimizer.isolation import Reporter
 from optimizer.model import file_bytes, sha256
-from optimizer.results import Conversion, Measurement, Measurements, Probe
+from optimizer.results import BaselineName, Conversion, Measurement, Measurements, Probe
 from optimizer.stages.evaluate import made_candidates
 from optimizer.stages.launch import launcher
 from optimizer.workspace import StageRequest, Workspace
-
-BaselineName = Literal["baseline", "input"]
 
 
 def settings_for(request: StageRequest, launches: int = SCREENING_LAUNCHES) -> MeasureSettings:
@@ -43,12 +40,12 @@ def run(request: StageRequest, reporter: Reporter) -> None:
     reporter.progress(0.0, "baseline")
     baseline, rows = measure_baseline(files, settings, launch)
     reporter.progress(0.1, "the upload in its own runtime")
-    originals, notices = measure_upload(request, baseline_path(files, baseline), settings)
+    originals, notices = measure_upload(request, files.baseline(baseline), settings)
     for index, candidate in enumerate(candidates):
         reporter.progress(0.2 + 0.8 * index / len(candidates), candidate.name)
         path = files.candidate(candidate.name)
         try:
-            rows.append(measure_pair(candidate.name, baseline_path(files, baseline), path, settings, launch))
+            rows.append(measure_pair(candidate.name, files.baseline(baseline), path, settings, launch))
         except OptimizerError as error:  # it costs this candidate: one that was not measured is not chosen
             notices.append(f"{candidate.name} could not be measured: {error.message}")
     measurements = Measurements(baseline=baseline, rows=(*originals, *rows), notices=tuple(notices))
@@ -70,11 +67,6 @@ def measure_baseline(
         other = measure_pair("simplified", files.converted, files.simplified, settings, launch)
         return "input", [other, measure_alone("baseline", files.converted, settings, launch)]
     return "baseline", [other, measure_alone("baseline", files.simplified, settings, launch)]
-
-
-def baseline_path(files: Workspace, baseline: BaselineName) -> Path:
-    """The file that stands for the baseline."""
-    return files.converted if baseline == "input" else files.simplified
 
 
 def measure_upload(

@@ -16,7 +16,6 @@ from optimizer.results import (
     Simplification,
 )
 from optimizer.stages.check import measured_candidates
-from optimizer.stages.measure import baseline_path
 from optimizer.workspace import StageRequest
 
 
@@ -30,7 +29,7 @@ def run(request: StageRequest, reporter: Reporter) -> None:
     candidates = measured_candidates(request)
     names = {candidate.name for candidate in candidates}
     chosen = confirmation.chosen.name
-    artifact = files.candidate(chosen) if chosen in names else baseline_path(files, measurements.baseline)
+    artifact = files.candidate(chosen) if chosen in names else files.baseline(measurements.baseline)
     outcome = Outcome(
         upload=request.upload.name,
         upload_sha256=sha256(request.upload),

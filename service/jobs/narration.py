@@ -61,4 +61,4 @@ class Narrator:
 
     def _add(self, kind: str, data: dict[str, Any]) -> None:
         with self._records.change(self._job_id) as change:
-            change.add_event(kind, data)
+            change.note(kind, data)

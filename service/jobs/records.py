@@ -127,9 +127,7 @@ class JobStore:
             raise UnknownJobError(job_id)
         return job
 
-    def page(
-        self, limit: int, before: str | None = None, status: Status | None = None
-    ) -> list[JobSummary]:
+    def page(self, limit: int, before: str | None = None, status: Status | None = None) -> list[JobSummary]:
         """The newest jobs, or those older than the job `before`.
 
         Raises:
@@ -222,6 +220,12 @@ class JobChange:
             )
         )
         self.session.flush()
+
+    def note(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Append an event of a job that has not ended: nothing comes after its last one."""
+        status = self.session.scalar(sa.select(JobRow.status).where(JobRow.id == self._job_id))
+        if status in ACTIVE:
+            self.add_event(kind, data)
 
     def add_file(self, role: str, draft: Draft) -> None:
         """Publish a file and note it as the job's; a file of that role that is noted already stays."""

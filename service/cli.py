@@ -1,0 +1,55 @@
+"""The command `onnxpress`: the commands of the optimizer, and `serve`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from optimizer.cli import app, errors_shown
+from service.settings import Settings, load_settings
+
+__all__ = ["app"]
+
+
+def _with_settings(command: Callable[[Path | None, dict[str, Any]], None]) -> Callable[..., None]:
+    """One option per field of Settings, so that name, default and help have one source."""
+
+    def wrapped(config: Path | None = None, **values: Any) -> None:
+        command(config, {name: value for name, value in values.items() if value is not None})
+
+    file = typer.Option("--config", help="TOML file with any of these settings.")
+    parameters = [_parameter("config", Path | None, file)]
+    for name, field in Settings.model_fields.items():
+        flag = typer.Option(
+            f"--{name.replace('_', '-')}",
+            help=f"{field.description} (default: {field.default}; ONNXPRESS_{name.upper()})",
+        )
+        parameters.append(_parameter(name, field.annotation | None, flag))  # type: ignore[operator]  # a type
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+    return wrapped
+
+
+def _parameter(name: str, kind: Any, option: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
+    )
+
+
+@app.command()
+@_with_settings
+def serve(config: Path | None, given: dict[str, Any]) -> None:
+    """Serve the REST API: POST a model to /optimize, download the artifact, query /benchmark.
+
+    Settings come from flags, then from the environment, then from the file of --config.
+    """
+    # Here, so that the other commands load no web server.
+    from service.server import run_server
+
+    with errors_shown():
+        run_server(load_settings(config, given))

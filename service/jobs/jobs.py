@@ -1,0 +1,197 @@
+"""All jobs of one server: accepts them, runs them, ends them. What the API talks to."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import uuid
+from importlib.metadata import version
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from optimizer.isolation import Limits, SandboxStatus, run_stage, sandbox_status
+from optimizer.options import Options
+from optimizer.results import Admission, Format
+from optimizer.workspace import StageRequest
+from service.jobs.engine import Engine
+from service.jobs.errors import JobEndedError, JobRunningError
+from service.jobs.narration import log
+from service.jobs.plan import plan_of
+from service.jobs.records import ACTIVE, JobSpec, JobStore
+from service.jobs.runner import Runner
+from service.settings import Settings
+from service.storage.blobs import BlobStore, Draft
+from service.storage.database import migrate, open_database
+
+# A look at an upload is short; it takes no machine lock, so that a request never waits for a measurement.
+_ADMISSION = Limits(time_s=120, memory_bytes=2 << 30)
+INPUT_ROLES = ("upload", "calibration", "evaluation", "unlabelled")
+
+
+class Health(Options):
+    """How the server is."""
+
+    status: str = "ok"
+    version: str
+    sandbox: SandboxStatus
+    """What confines the stages of a job."""
+    queued: int
+    """Jobs that wait."""
+    running: int
+    """Jobs that run."""
+    free_bytes: int
+    """Room on the disk of the data folder."""
+
+
+class Jobs:
+    """The jobs in one data folder, which the caller has claimed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._folder = settings.data.resolve()
+        self._admissions = self._folder / "admissions"
+        self._work = self._folder / "jobs"
+        self.blobs = BlobStore(self._folder)
+        self._database: sa.Engine = open_database(self._folder / "onnxpress.sqlite")
+        self.records = JobStore(self._database, self.blobs)
+        self._runner = Runner(self.records, self.blobs, self._work, settings.limits)
+        self._engine = Engine(self._database, self._runner, settings.jobs_at_once)
+
+    def launch(self) -> None:
+        """Clear what a killed server left half-written, take its jobs up again, and start to run jobs."""
+        self.blobs.clear_temporary()
+        shutil.rmtree(self._admissions, ignore_errors=True)
+        self._admissions.mkdir()
+        migrate(self._database)
+        active = self.records.active()
+        for job_id in active:
+            self._runner.folder_of(job_id).clear_remains()
+        self._engine.launch()
+        log.info("launched", jobs_to_go_on=len(active), database="SQLite: one machine")
+
+    def shutdown(self) -> None:
+        """End the stages that run; the jobs go on when a server is launched again."""
+        self._runner.stop()
+        self._engine.shutdown()
+        self._database.dispose()
+
+    def admit(self, spec: JobSpec, drafts: dict[str, Draft]) -> Format:
+        """Look at an upload and its data in a confined process, before a job is accepted.
+
+        Raises:
+            OptimizerError: What is wrong with the files, or how the goal contradicts them.
+        """
+        with tempfile.TemporaryDirectory(dir=self._admissions) as folder:
+            files: dict[str, Path] = {}
+            for role, draft in drafts.items():
+                place = Path(folder) / role
+                place.mkdir()
+                files[role] = place / draft.filename
+                files[role].symlink_to(draft.path.resolve())
+            request = StageRequest(
+                stage="admit",
+                workspace=Path(folder) / "workspace",
+                upload=files.get("upload"),
+                calibration=files.get("calibration"),
+                evaluation=files.get("evaluation"),
+                readable=tuple(path for role, path in files.items() if role == "unlabelled"),
+                goal=spec.goal,
+            )
+            run_stage(request, _ADMISSION, lock=None, on_event=lambda event: None)
+            return request.files.read("admit", Admission).format
+
+    def accept(self, spec: JobSpec, drafts: dict[str, Draft]) -> str:
+        """Take a job on: its files, rows and place in the queue come to be in one transaction, or not at all.
+
+        Args:
+            spec: What to do; a benchmark of a finished job names it in `of`.
+            drafts: The job's own inputs by role.
+
+        Returns:
+            The job's id. A job with an id is never lost.
+
+        Raises:
+            JobRunningError: If the job to measure has not ended.
+            JobEndedError: If the job to measure has no result.
+        """
+        job_id = uuid.uuid4().hex
+        inputs = dict(drafts) if spec.of is None else self._measured(spec.of)
+        with self.records.change(job_id) as change:
+            change.create(spec)
+            for role, draft in inputs.items():
+                change.add_file(role, draft)
+            for notice in spec.notices:
+                change.add_event("notice", {"message": notice})
+            self._engine.enqueue(change.session, job_id, plan_of(spec))
+        log.info("job accepted", job=job_id, kind=spec.kind, upload=spec.upload)
+        return job_id
+
+    def cancel(self, job_id: str) -> None:
+        """End a job that has not ended; one that was cancelled stays so.
+
+        Raises:
+            UnknownJobError: If there is no such job.
+            JobEndedError: If it has succeeded or failed.
+        """
+        self.records.need(job_id)
+        with self.records.change(job_id) as change:
+            if moved := change.move("cancelled"):
+                change.add_event("cancelled")
+        status = self.records.need(job_id).status
+        if status != "cancelled":
+            raise JobEndedError(f"The job {job_id} has {status} already.")
+        if moved:
+            self._engine.cancel(job_id)
+            self._runner.cancel(job_id)
+            log.info("job cancelled", job=job_id)
+
+    def delete(self, job_id: str) -> None:
+        """Remove a job that has ended, and the files that only it used.
+
+        Raises:
+            UnknownJobError: If there is no such job.
+            JobRunningError: If it has not ended.
+        """
+        job = self.records.need(job_id)
+        if job.status in ACTIVE:
+            raise JobRunningError(
+                f"The job {job_id} is {job.status}.", hint=f"POST /jobs/{job_id}/cancel first."
+            )
+        self._runner.cancel(job_id)
+        with self.blobs.guard:
+            with self.records.change(job_id) as change:
+                orphans = change.delete()
+            for digest in orphans:
+                self.blobs.remove(digest)
+        self._engine.forget(job_id)
+        log.info("job deleted", job=job_id)
+
+    def health(self) -> Health:
+        """How the server is."""
+        return Health(
+            version=version("onnxpress"),
+            sandbox=sandbox_status(),
+            queued=self.records.count("queued"),
+            running=self.records.count("running"),
+            free_bytes=shutil.disk_usage(self._folder).free,
+        )
+
+    def _measured(self, job_id: str) -> dict[str, Draft]:
+        """The baseline and the choice of a finished job, as inputs of another."""
+        job = self.records.need(job_id)
+        if job.status in ACTIVE:
+            raise JobRunningError(f"The job {job_id} is {job.status}: nothing to measure yet.")
+        if job.outcome is None:
+            raise JobEndedError(
+                f"The job {job_id} has no optimized model to measure.",
+                hint="Name an optimization that succeeded.",
+            )
+        chosen = job.outcome.confirmation.chosen.name
+        wanted = {"baseline": job.files["baseline"]}
+        if job.files["model"].sha256 != job.files["baseline"].sha256:
+            wanted[chosen] = job.files["model"]
+        return {
+            f"measured/{number}": self.blobs.draft_of(self.blobs.path(file.sha256), f"{name}.onnx")
+            for number, (name, file) in enumerate(wanted.items())
+        }

@@ -1,0 +1,109 @@
+"""Starts the server and ends it: one process, one data folder, nothing else to install."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import socket
+import sys
+
+import structlog
+import uvicorn
+
+from optimizer.errors import InvalidOptionsError
+from optimizer.isolation import sandbox_status
+from service.app import create_app
+from service.jobs import Jobs
+from service.settings import Settings
+from service.storage.claim import claimed
+
+
+def run_server(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; jobs that have not ended go on when a server is started again.
+
+    Raises:
+        InvalidOptionsError: If the host is open to others without --insecure, no sandbox is there without
+            --no-sandbox, the port is taken, or another server holds the data folder.
+    """
+    _require_loopback(settings)
+    _require_sandbox(settings)
+    configure_logs(settings)
+    with claimed(settings.data), _listen(settings) as listener:
+        jobs = Jobs(settings)
+        jobs.launch()
+        try:
+            host, port = listener.getsockname()[:2]
+            structlog.get_logger("onnxpress").info("listening", host=host, port=port)
+            config = uvicorn.Config(
+                create_app(jobs, settings), log_config=None, access_log=False, timeout_graceful_shutdown=3
+            )
+            uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            jobs.shutdown()
+
+
+def configure_logs(settings: Settings) -> None:
+    """Every log line, ours and the libraries', goes to standard error as JSON or as text."""
+    shared = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    is_json = settings.log_format == "json"
+    renderer = structlog.processors.JSONRenderer() if is_json else structlog.dev.ConsoleRenderer()
+    formatter = structlog.stdlib.ProcessorFormatter(
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            *([structlog.processors.format_exc_info] if is_json else []),
+            renderer,
+        ],
+        foreign_pre_chain=shared,
+    )
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(formatter)
+    logging.basicConfig(handlers=[lines], level=settings.log_level.upper(), force=True)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+
+
+def _require_loopback(settings: Settings) -> None:
+    if settings.insecure or settings.host == "localhost":
+        return
+    try:
+        is_loopback = ipaddress.ip_address(settings.host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise InvalidOptionsError(
+            f"The host {settings.host} lets other machines in, and this server asks for no key.",
+            hint="Keep --host 127.0.0.1, or put it behind a proxy that asks who is there and say --insecure.",
+        )
+
+
+def _require_sandbox(settings: Settings) -> None:
+    status = sandbox_status()
+    if status.kind == "none" and not settings.no_sandbox:
+        raise InvalidOptionsError(
+            f"Nothing here can confine what a stranger's model does: {status.reason}.",
+            hint="Run it on a Linux kernel with Landlock, or say --no-sandbox if all uploads are your own.",
+        )
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise InvalidOptionsError(
+            f"The address {settings.host}:{settings.port} cannot be used: {os.strerror(error.errno or 0)}.",
+            hint="Name another with --port.",
+        ) from error
+    os.set_inheritable(listener.fileno(), False)
+    return listener
