@@ -69,6 +69,4 @@ class Goal(Options):
             raise ValueError("keep_float says what stays in float, but no technique makes anything else")
         if self.allow_synthetic_calibration and "quantization" not in self.techniques:
             raise ValueError("allow_synthetic_calibration calibrates a quantization that techniques excludes")
-        if self.target_cpu and self.provider == "cuda":
-            raise ValueError("target_cpu is for the provider cpu, but the provider is cuda")
         return self
