@@ -1,0 +1,1 @@
+"""Puts the optimizer behind REST: durable jobs, stored files, measured answers."""

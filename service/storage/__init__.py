@@ -1,0 +1,1 @@
+"""Keeps what the server must not lose: files by their hash, and rows in SQLite."""

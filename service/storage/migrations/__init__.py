@@ -1,0 +1,1 @@
+"""Changes of the server's own tables, in order."""
