@@ -1,0 +1,119 @@
+"""The files of a finished job: the artifact and what belongs to it."""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header
+from fastapi.responses import FileResponse, Response
+
+from optimizer.errors import error_from_problem
+from service.api.dependencies import TheJob, TheJobs, require_result
+from service.api.problems import responses
+from service.jobs import Job, JobEndedError, JobFile, Jobs, UnknownCandidateError
+
+router = APIRouter(prefix="/jobs/{job_id}", tags=["downloads"])
+
+_ERRORS = responses(400, 404, 409, 416, 422, 500, 507)
+_NOT_CHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "The client has this very file."}}
+# The report holds a stranger's names: it may show them, and do nothing.
+_REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
+
+IfNoneMatch = Annotated[str | None, Header()]
+
+
+def _content(media_type: str) -> dict[int | str, dict[str, Any]]:
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    whole = {"description": "The file.", "content": {media_type: binary}}
+    part = {"description": "A part of the file.", "content": {media_type: binary}}
+    return {200: whole, 206: part, **_NOT_CHANGED, **_ERRORS}
+
+
+@router.get(
+    "/artifact",
+    summary="The chosen model",
+    response_class=FileResponse,
+    responses=_content("application/onnx"),
+)
+def artifact(job: TheJob, jobs: TheJobs, if_none_match: IfNoneMatch = None) -> Response:
+    """The optimized ONNX file. ETag is its sha256; a failed job answers with its problem."""
+    name = f"{job.spec.upload.rsplit('.', 1)[0] or 'model'}.onnx"
+    return _send(jobs, _result(job, "model"), "application/onnx", if_none_match, name)
+
+
+@router.get(
+    "/manifest", summary="The manifest", response_class=FileResponse, responses=_content("application/json")
+)
+def manifest(job: TheJob, jobs: TheJobs, if_none_match: IfNoneMatch = None) -> Response:
+    """Hashes, versions, options and every measurement, with what was refused and why."""
+    return _send(jobs, _result(job, "manifest"), "application/json", if_none_match)
+
+
+@router.get(
+    "/example", summary="An example", response_class=FileResponse, responses=_content("text/x-python")
+)
+def example(job: TheJob, jobs: TheJobs, if_none_match: IfNoneMatch = None) -> Response:
+    """A Python file that runs the model with onnxruntime and numpy alone."""
+    return _send(jobs, _result(job, "example"), "text/x-python", if_none_match)
+
+
+@router.get("/report", summary="The report", response_class=FileResponse, responses=_content("text/html"))
+def report(job: TheJob, jobs: TheJobs, if_none_match: IfNoneMatch = None) -> Response:
+    """The table, the choice and the reasons on one page."""
+    answer = _send(jobs, _result(job, "report"), "text/html", if_none_match)
+    answer.headers["Content-Disposition"] = "inline"
+    answer.headers["Content-Security-Policy"] = _REPORT_POLICY
+    return answer
+
+
+@router.get(
+    "/candidates/{name}/model",
+    summary="A candidate",
+    response_class=FileResponse,
+    responses=_content("application/onnx"),
+)
+def candidate(job: TheJob, name: str, jobs: TheJobs, if_none_match: IfNoneMatch = None) -> Response:
+    """The file of any candidate of the table, chosen or not; it is there as soon as it was made."""
+    file = job.files.get(f"candidates/{name}")
+    if file is None:
+        raise UnknownCandidateError(
+            f"The job {job.id} has no candidate {name!r}.", hint=f"GET /jobs/{job.id}."
+        )
+    return _send(jobs, file, "application/onnx", if_none_match)
+
+
+def _result(job: Job, role: str) -> JobFile:
+    """A file of a job that has succeeded.
+
+    Raises:
+        OptimizerError: What the job failed of.
+        JobRunningError: If it has not ended.
+        JobEndedError: If it was cancelled, or makes no such file.
+    """
+    if job.problem:
+        raise error_from_problem(job.problem)
+    require_result(job)
+    if role not in job.files:
+        raise JobEndedError(
+            f"The job {job.id} is a benchmark: it makes no files.", hint=f"GET /benchmark?job={job.id}."
+        )
+    return job.files[role]
+
+
+def _send(
+    jobs: Jobs, file: JobFile, media_type: str, if_none_match: str | None, name: str | None = None
+) -> Response:
+    tag = f'"{file.sha256}"'
+    digest = base64.b64encode(bytes.fromhex(file.sha256)).decode()
+    headers = {
+        "ETag": tag,
+        "Cache-Control": "private, max-age=31536000, immutable",
+        "Repr-Digest": f"sha-256=:{digest}:",
+        "X-Content-Type-Options": "nosniff",
+    }
+    known = {part.strip().removeprefix("W/") for part in (if_none_match or "").split(",")}
+    if known & {tag, "*"}:
+        return Response(status_code=304, headers=headers)
+    path = jobs.blobs.path(file.sha256)
+    return FileResponse(path, headers=headers, media_type=media_type, filename=name or file.filename)

@@ -1,0 +1,117 @@
+"""Reads what a client sends: a streamed form of files and options, and what OpenAPI says about it."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from optimizer.errors import InvalidOptionsError, ResourceLimitError
+from optimizer.goal import Goal
+from service.jobs import Jobs, JobSpec
+from service.storage.blobs import Draft
+from service.storage.uploads import (
+    Form,
+    FormFields,
+    MalformedUploadError,
+    UploadTooLargeError,
+    receive_form,
+)
+
+
+@asynccontextmanager
+async def received(request: Request, jobs: Jobs, files: Iterable[str]) -> AsyncIterator[Form]:
+    """The form of a request; what no job has taken is removed afterwards."""
+    limit = jobs.settings.max_upload_bytes
+    wanted = FormFields(frozenset(files), frozenset({"options"}), limit)
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit:
+        raise UploadTooLargeError(
+            f"The body is larger than {limit:,} bytes.", hint="Raise the server's --max-upload-bytes."
+        )
+    content_type = request.headers.get("content-type", "")
+    try:
+        form = await receive_form(request.stream(), content_type, jobs.blobs, wanted)
+    except ClientDisconnect as error:
+        raise MalformedUploadError("The body is cut off before its end.", hint="Send it again.") from error
+    try:
+        if "model" not in form.files:
+            raise InvalidOptionsError("The form has no field model.", hint="Send it: -F model=@FILE.")
+        yield form
+    finally:
+        form.discard()
+
+
+def options_of(form: Form) -> dict[str, Any]:
+    """The field options, a JSON object.
+
+    Raises:
+        InvalidOptionsError: If it is something else.
+    """
+    try:
+        options = json.loads(form.texts.get("options", "{}"))
+    except (ValueError, RecursionError) as error:
+        raise InvalidOptionsError(
+            f"The field options is no JSON: {error}.", hint='For example: {"max_accuracy_drop": 0.01}.'
+        ) from error
+    if not isinstance(options, dict):
+        raise InvalidOptionsError("The field options must be a JSON object.")
+    return options
+
+
+def rest_goal(options: dict[str, Any]) -> Goal:
+    """The goal of a request: right on any x86 unless target_cpu says more.
+
+    Raises:
+        InvalidOptionsError: Naming each field that is unknown, out of range, or contradicts another.
+    """
+    goal = Goal.parse(options)
+    if goal.target_cpu is None and platform.machine().lower() in ("x86_64", "amd64"):
+        # The server's own CPU says nothing about the one that will run the model.
+        return goal.model_copy(update={"target_cpu": "avx2"})
+    return goal
+
+
+def accept(jobs: Jobs, spec: JobSpec, drafts: dict[str, Draft]) -> str:
+    """Look at the files, and take the job on.
+
+    Raises:
+        UploadTooLargeError: If an archive holds more than is allowed.
+        OptimizerError: What else is wrong with the files.
+    """
+    try:
+        jobs.admit(spec, drafts)
+    except ResourceLimitError as error:
+        raise UploadTooLargeError(error.message, hint=error.hint) from error
+    return jobs.accept(spec, drafts)
+
+
+def form_schema(files: dict[str, str], options: str, example: str) -> dict[str, Any]:
+    """The body of an operation whose form is streamed, for OpenAPI.
+
+    Args:
+        files: Names of the file fields to their descriptions; the first is required.
+        options: Description of the field options.
+        example: Of the field options.
+    """
+    properties: dict[str, Any] = {
+        name: {"type": "string", "format": "binary", "description": text} for name, text in files.items()
+    }
+    properties["options"] = {
+        "type": "string",
+        "contentMediaType": "application/json",
+        "description": options,
+        "examples": [example],
+    }
+    schema = {
+        "type": "object",
+        "required": [next(iter(files))],
+        "properties": properties,
+        "additionalProperties": False,
+    }
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}

@@ -1,0 +1,16 @@
+"""GET /health: whether the server works."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from service.api.dependencies import TheJobs
+from service.jobs import Health
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health", summary="How the server is")
+def health(jobs: TheJobs) -> Health:
+    """Version, sandbox, the queue, and the room on the disk."""
+    return jobs.health()

@@ -1,0 +1,124 @@
+"""Errors as RFC 9457 problems: the one table of statuses, and the answer for each kind of error."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+
+from optimizer.errors import OptimizerError, Problem
+from service.jobs import RequestError
+from service.jobs.narration import log
+from service.storage.uploads import UploadError
+
+STATUSES = {
+    "InvalidModelError": 400,
+    "UnsupportedModelError": 422,
+    "UnsafeModelError": 422,
+    "InvalidOptionsError": 422,
+    "InvalidDataError": 422,
+    "UnavailableProviderError": 409,
+    "ResourceLimitError": 507,
+    "ToolError": 500,
+    "UnknownJobError": 404,
+    "UnknownCandidateError": 404,
+    "JobEndedError": 409,
+    "JobRunningError": 409,
+    "MalformedUploadError": 400,
+    "UploadTooLargeError": 413,
+    "InvalidRequestError": 422,
+}
+MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemDetails(BaseModel):
+    """What went wrong, and what to do (RFC 9457)."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    type: str
+    """The kind of error, as a URN."""
+    title: str
+    status: int
+    detail: str
+    """What is wrong: names the file, node or field."""
+    hint: str = ""
+    """What to do."""
+    instance: str
+    """The address that was asked."""
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of an operation's problems."""
+    schema = {"$ref": "#/components/schemas/ProblemDetails"}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in statuses
+    }
+
+
+def add_problems(app: FastAPI) -> None:
+    """Let every error of the app be answered as a problem."""
+
+    @app.exception_handler(OptimizerError)
+    async def optimizer_error(request: Request, error: OptimizerError) -> JSONResponse:
+        return problem_response(request, error.to_problem())
+
+    @app.exception_handler(RequestError)
+    @app.exception_handler(UploadError)
+    async def request_error(request: Request, error: RequestError | UploadError) -> JSONResponse:
+        kind = type(error).__name__
+        return problem_response(request, {"kind": kind, "message": error.message, "hint": error.hint})
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        hint = "GET /openapi.json says what is expected."
+        return problem_response(
+            request, {"kind": "InvalidRequestError", "message": f"{faults}.", "hint": hint}
+        )
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        return _answer(request, error.status_code, str(error.detail), {"headers": error.headers})
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        log.error("request failed", path=request.url.path, exc_info=error)
+        return _answer(request, 500, "The server failed; its log says why.")
+
+
+def problem_response(request: Request, problem: Problem) -> JSONResponse:
+    """The answer that says a problem, with its status from the table."""
+    kind = problem["kind"]
+    more = {"kind": kind, "hint": problem["hint"]}
+    return _answer(request, STATUSES.get(kind, 500), problem["message"], more)
+
+
+def _answer(request: Request, status: int, detail: str, more: dict[str, Any] | None = None) -> JSONResponse:
+    more = more or {}
+    kind = more.get("kind", "")
+    content = ProblemDetails(
+        type=f"urn:onnxpress:problem:{kind}" if kind else "about:blank",
+        title=_title(kind) if kind else HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        hint=more.get("hint", ""),
+        instance=request.url.path,
+    )
+    return JSONResponse(content.model_dump(), status, more.get("headers"), MEDIA_TYPE)
+
+
+def _title(kind: str) -> str:
+    """The kind in words.
+
+    >>> _title("InvalidModelError")
+    'Invalid model'
+    """
+    words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in kind)
+    return words.removesuffix(" error").strip().capitalize()

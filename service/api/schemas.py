@@ -1,0 +1,204 @@
+"""What the API answers about jobs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from optimizer.goal import Goal
+from optimizer.options import Options
+from optimizer.results import Candidate, Choice, Measurement, Quality
+from service.api.problems import STATUSES
+from service.jobs import Event, Job, JobSummary, Kind, Status
+
+_DOWNLOADS = ("artifact", "manifest", "example", "report")
+
+
+class FileView(Options):
+    """A file that the user sent, or gets."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+
+
+class ProgressView(Options):
+    """What a job does right now."""
+
+    stage: str
+    recipe: str | None = None
+    """The candidate that is being made."""
+    fraction: float | None = None
+    """Part of the stage that is done, 0 to 1; null where it is not known."""
+    message: str = ""
+    stages_finished: int
+
+
+class CandidateView(Options):
+    """A candidate of the table."""
+
+    name: str
+    sha256: str | None = None
+    refused: str | None = None
+    """Why there is no file, or why the file may not be chosen."""
+    rejected: str | None = None
+    """Why it was not chosen."""
+    quality: tuple[Quality, ...] = ()
+    measurement: Measurement | None = None
+    """Its latency, and its ratio to the baseline with the 95 % interval."""
+    model: str | None = None
+    """Where its file is."""
+
+
+class FailureView(Options):
+    """Why a job failed; its artifact's address answers with the same."""
+
+    type: str
+    status: int
+    detail: str
+    hint: str
+
+
+class JobLine(Options):
+    """One line of the list of jobs."""
+
+    id: str
+    kind: Kind
+    status: Status
+    upload: str
+    """Name of the model file."""
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    links: dict[str, str]
+
+
+class JobView(JobLine):
+    """All that a job says of itself."""
+
+    goal: Goal
+    files: dict[str, FileView]
+    progress: ProgressView | None = None
+    candidates: tuple[CandidateView, ...] = ()
+    choice: Choice | None = None
+    """What was chosen, and why, and why each other candidate was not."""
+    artifact: FileView | None = None
+    quality: tuple[Quality, ...] = ()
+    """What the choice loses, on samples that took no part in the choice."""
+    notices: tuple[str, ...] = ()
+    problem: FailureView | None = None
+
+
+class JobPage(Options):
+    """Some jobs, newest first."""
+
+    jobs: tuple[JobLine, ...]
+    next: str | None
+    """Where the older ones are."""
+
+
+def job_line(job: JobSummary) -> JobLine:
+    """A job for the list."""
+    return JobLine(**_line(job))
+
+
+def job_view(job: Job, events: list[Event]) -> JobView:
+    """A job with its progress and results.
+
+    Args:
+        job: The job.
+        events: Its events of the kinds started, progress, finished, candidate and notice, oldest first.
+    """
+    outcome = job.outcome
+    notices = tuple(dict.fromkeys(event.data["message"] for event in events if event.kind == "notice"))
+    inputs = {role: file for role, file in job.files.items() if role in _INPUTS}
+    view: dict[str, Any] = {
+        "goal": job.spec.goal,
+        "files": {role: _file(file) for role, file in inputs.items()},
+        "progress": _progress(events) if job.status == "running" else None,
+        "problem": job.problem and failure_view(job),
+        "notices": notices,
+    }
+    if outcome is None:
+        return JobView(**_line(job), **view, candidates=_candidates_so_far(job, events))
+    view["notices"] = tuple(dict.fromkeys((*notices, *outcome.notices, *outcome.confirmation.chosen.unlock)))
+    return JobView(
+        **_line(job),
+        **view,
+        candidates=tuple(_candidate(job, made) for made in outcome.candidates),
+        choice=outcome.confirmation.chosen,
+        artifact=_file(job.files["model"]),
+        quality=outcome.confirmation.quality,
+    )
+
+
+def failure_view(job: Job) -> FailureView:
+    """Why a job failed."""
+    assert job.problem is not None, "only a failed job has a problem"
+    kind = job.problem["kind"]
+    return FailureView(
+        type=f"urn:onnxpress:problem:{kind}",
+        status=STATUSES.get(kind, 500),
+        detail=job.problem["message"],
+        hint=job.problem["hint"],
+    )
+
+
+_INPUTS = ("upload", "calibration", "evaluation", "unlabelled")
+
+
+def _line(job: JobSummary) -> dict[str, Any]:
+    here = f"/jobs/{job.id}"
+    links = {"self": here, "events": f"{here}/events", "cancel": f"{here}/cancel"}
+    links["benchmark"] = f"/benchmark?job={job.id}"
+    if job.status == "succeeded" and job.spec.kind == "optimize":
+        links |= {name: f"{here}/{name}" for name in _DOWNLOADS}
+    return {
+        "id": job.id,
+        "kind": job.spec.kind,
+        "status": job.status,
+        "upload": job.spec.upload,
+        "created_at": _time(job.created_at),
+        "started_at": _time(job.started_at),
+        "ended_at": _time(job.ended_at),
+        "links": links,
+    }
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _file(file: Any) -> FileView:
+    return FileView(name=file.filename, sha256=file.sha256, size_bytes=file.size_bytes)
+
+
+def _progress(events: list[Event]) -> ProgressView | None:
+    told = [event for event in events if event.kind in ("started", "progress")]
+    if not told:
+        return None
+    last = {name: told[-1].data.get(name) for name in ("stage", "recipe", "fraction", "message")}
+    finished = sum(event.kind == "finished" for event in events)
+    return ProgressView(**{name: value for name, value in last.items() if value}, stages_finished=finished)
+
+
+def _candidates_so_far(job: Job, events: list[Event]) -> tuple[CandidateView, ...]:
+    made = {event.data["name"]: event.data for event in events if event.kind == "candidate"}
+    return tuple(CandidateView(**data, model=_model(job, name)) for name, data in made.items())
+
+
+def _candidate(job: Job, made: Candidate) -> CandidateView:
+    assert job.outcome is not None, "only a finished optimization has candidates with figures"
+    return CandidateView(
+        name=made.name,
+        sha256=made.sha256,
+        refused=made.refused,
+        rejected=job.outcome.confirmation.chosen.rejected.get(made.name),
+        quality=made.quality,
+        measurement=made.measurement,
+        model=_model(job, made.name),
+    )
+
+
+def _model(job: Job, name: str) -> str | None:
+    return f"/jobs/{job.id}/candidates/{name}/model" if f"candidates/{name}" in job.files else None

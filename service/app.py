@@ -1,0 +1,63 @@
+"""The web application: routes, problems, and documentation that needs no network."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
+
+from service.api import benchmark, downloads, health, jobs, optimize
+from service.api.problems import ProblemDetails, add_problems
+from service.jobs import Jobs
+
+_STATIC = Path(__file__).parent / "web" / "static"
+_DESCRIPTION = (
+    "POST a model to /optimize, download the optimized ONNX artifact, query /benchmark. "
+    "Errors are RFC 9457 problems: what is wrong, and what to do."
+)
+
+
+def create_app(jobs_of_server: Jobs) -> FastAPI:
+    """The application on the jobs of one server, which the caller launches and shuts down."""
+    app = FastAPI(
+        title="onnxpress",
+        version=version("onnxpress"),
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.jobs = jobs_of_server
+    add_problems(app)
+    for room in (optimize, jobs, downloads, benchmark, health):
+        app.include_router(room.router)
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title="onnxpress",
+            swagger_js_url="/static/swagger-ui/swagger-ui-bundle.js",
+            swagger_css_url="/static/swagger-ui/swagger-ui.css",
+            swagger_favicon_url="data:,",
+        )
+
+    _add_problem_schema(app)
+    return app
+
+
+def _add_problem_schema(app: FastAPI) -> None:
+    """Problems are answered outside the routes, so that FastAPI does not see their schema."""
+    make = app.openapi
+
+    def openapi() -> dict[str, object]:
+        document = make()
+        schema = ProblemDetails.model_json_schema()
+        document["components"]["schemas"]["ProblemDetails"] = schema
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the schema
