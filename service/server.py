@@ -36,7 +36,7 @@ def run_server(settings: Settings) -> None:
             host, port = listener.getsockname()[:2]
             structlog.get_logger("onnxpress").info("listening", host=host, port=port)
             config = uvicorn.Config(
-                create_app(jobs, settings), log_config=None, access_log=False, timeout_graceful_shutdown=3
+                create_app(jobs), log_config=None, access_log=False, timeout_graceful_shutdown=3
             )
             uvicorn.Server(config).run(sockets=[listener])
         finally:

@@ -1,6 +1,12 @@
 """Turns accepted requests into results that survive any restart of the server."""
 
-from service.jobs.errors import JobEndedError, JobRunningError, RequestError, UnknownJobError
+from service.jobs.errors import (
+    JobEndedError,
+    JobRunningError,
+    RequestError,
+    UnknownCandidateError,
+    UnknownJobError,
+)
 from service.jobs.jobs import Health, Jobs
 from service.jobs.records import Event, Job, JobFile, JobSpec, JobStore, JobSummary, Kind, Status
 
@@ -18,5 +24,6 @@ __all__ = [
     "Kind",
     "RequestError",
     "Status",
+    "UnknownCandidateError",
     "UnknownJobError",
 ]

@@ -19,6 +19,10 @@ class UnknownJobError(RequestError):
         super().__init__(f"There is no job {job_id!r}.", hint="GET /jobs lists the jobs.")
 
 
+class UnknownCandidateError(RequestError):
+    """The job has no candidate of that name."""
+
+
 class JobEndedError(RequestError):
     """The job has ended, and nothing of it can be changed."""
 

@@ -29,7 +29,7 @@ PACKAGE = {
 }
 
 
-class StageInterrupted(BaseException):  # noqa: N818  # no error: the step is left open on purpose
+class StageInterrupted(BaseException):  # no error: the step is left open on purpose
     """The server stops, or the job was cancelled: nothing is recorded, so a restart takes the step up again.
 
     No Exception, since the engine records those as the step's outcome.

@@ -7,7 +7,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,11 +91,9 @@ class BlobStore:
         target = self.path(draft.sha256)
         target.parent.mkdir(exist_ok=True)
         draft.path.chmod(0o444)
-        try:
-            # A link, not a renaming: it never replaces a blob that a stage may be reading.
+        # A link, not a renaming: it never replaces a blob that a stage may be reading.
+        with suppress(FileExistsError):
             os.link(draft.path, target)
-        except FileExistsError:
-            pass
         draft.path.unlink()
         for folder in (target.parent, self._blobs):
             _sync(folder)

@@ -1,4 +1,4 @@
-"""The server's own tables; the engine's lie in the same file, so that a job is accepted in one transaction."""
+"""The server's own tables; the engine's lie in the same file: a job is accepted in one transaction."""
 
 from __future__ import annotations
 

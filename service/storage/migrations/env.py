@@ -1,6 +1,7 @@
 """What alembic runs: on the connection that `migrate` hands it, for our own tables alone."""
 
 from alembic import context
+
 from service.storage.tables import Table
 
 
