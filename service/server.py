@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import sys
+from typing import Any
 
 import structlog
 import uvicorn
@@ -45,7 +46,7 @@ def run_server(settings: Settings) -> None:
 
 def configure_logs(settings: Settings) -> None:
     """Every log line, ours and the libraries', goes to standard error as JSON or as text."""
-    shared = [
+    shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from optimizer.errors import InvalidOptionsError, error_from_problem
+from optimizer.errors import InvalidOptionsError
 from optimizer.goal import Goal
 from optimizer.options import Options
 from service.api.dependencies import TheJobs, require_result
@@ -62,8 +62,6 @@ def get_benchmark(
     A provider that was not measured is named with the reason, and with the request that measures it.
     """
     found = jobs.records.need(job)
-    if found.problem:
-        raise error_from_problem(found.problem)
     require_result(found)
     return benchmark_view(found, provider, batch_size)
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import base64
+from pathlib import PurePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
 from fastapi.responses import FileResponse, Response
 
-from optimizer.errors import error_from_problem
+from service.api.blob_response import BlobResponse
 from service.api.dependencies import TheJob, TheJobs, require_result
 from service.api.problems import responses
 from service.jobs import Job, JobEndedError, JobFile, Jobs, UnknownCandidateError
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["downloads"])
 
+# Where a job failed, its files answer with its own problem, of any kind.
 _ERRORS = responses(400, 404, 409, 416, 422, 500, 507)
 _NOT_CHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "The client has this very file."}}
 # The report holds a stranger's names: it may show them, and do nothing.
@@ -38,7 +40,7 @@ def _content(media_type: str) -> dict[int | str, dict[str, Any]]:
 )
 def artifact(job: TheJob, jobs: TheJobs, if_none_match: IfNoneMatch = None) -> Response:
     """The optimized ONNX file. ETag is its sha256; a failed job answers with its problem."""
-    name = f"{job.spec.upload.rsplit('.', 1)[0] or 'model'}.onnx"
+    name = f"{PurePath(job.spec.upload).stem or 'model'}.onnx"
     return _send(jobs, _result(job, "model"), "application/onnx", if_none_match, name)
 
 
@@ -87,12 +89,10 @@ def _result(job: Job, role: str) -> JobFile:
     """A file of a job that has succeeded.
 
     Raises:
-        OptimizerError: What the job failed of.
+        JobFailedError: With the job's own problem.
         JobRunningError: If it has not ended.
         JobEndedError: If it was cancelled, or makes no such file.
     """
-    if job.problem:
-        raise error_from_problem(job.problem)
     require_result(job)
     if role not in job.files:
         raise JobEndedError(
@@ -116,4 +116,4 @@ def _send(
     if known & {tag, "*"}:
         return Response(status_code=304, headers=headers)
     path = jobs.blobs.path(file.sha256)
-    return FileResponse(path, headers=headers, media_type=media_type, filename=name or file.filename)
+    return BlobResponse(path, headers=headers, media_type=media_type, filename=name or file.filename)

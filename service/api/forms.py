@@ -71,7 +71,11 @@ def rest_goal(options: dict[str, Any]) -> Goal:
         InvalidOptionsError: Naming each field that is unknown, out of range, or contradicts another.
     """
     goal = Goal.parse(options)
-    if goal.target_cpu is None and platform.machine().lower() in ("x86_64", "amd64"):
+    if (
+        goal.target_cpu is None
+        and goal.provider != "cuda"
+        and platform.machine().lower() in ("x86_64", "amd64")
+    ):
         # The server's own CPU says nothing about the one that will run the model.
         return goal.model_copy(update={"target_cpu": "avx2"})
     return goal

@@ -10,10 +10,10 @@ from fastapi import APIRouter, Depends, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from service.api.dependencies import TheJob, TheJobs, the_job
+from service.api.dependencies import JobId, TheJob, TheJobs, the_job
 from service.api.problems import responses
 from service.api.schemas import JobPage, JobView, job_line, job_view
-from service.jobs import Job, Jobs, Status
+from service.jobs import Jobs, Status
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -39,7 +39,7 @@ def list_jobs(
 @router.get("/{job_id}", summary="A job's state", responses=responses(404))
 def get_job(job: TheJob, jobs: TheJobs) -> JobView:
     """Status, progress, candidates, the choice and why; where the job failed, the reason."""
-    return job_view(job, jobs.records.events_after(job.id, 0, limit=10_000))
+    return job_view(job, jobs.records)
 
 
 @router.get(
@@ -50,7 +50,7 @@ def get_job(job: TheJob, jobs: TheJobs) -> JobView:
     dependencies=[Depends(the_job)],
 )
 async def follow(
-    job_id: str, jobs: TheJobs, last_event_id: Annotated[int | None, Header(ge=0)] = None
+    job_id: JobId, jobs: TheJobs, last_event_id: Annotated[int | None, Header(ge=0)] = None
 ) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events until the job has ended; Last-Event-ID goes on after the event of that number."""
     number = last_event_id or 0
@@ -76,14 +76,10 @@ async def _more(jobs: Jobs, job_id: str, number: int) -> bool:
 def cancel(job: TheJob, jobs: TheJobs) -> JobView:
     """End a job that has not ended; one that was cancelled already stays so."""
     jobs.cancel(job.id)
-    return _view(jobs, job)
+    return job_view(jobs.records.need(job.id), jobs.records)
 
 
 @router.delete("/{job_id}", status_code=204, summary="Delete a job", responses=responses(404, 409))
 def delete(job: TheJob, jobs: TheJobs) -> None:
     """Remove a job that has ended, and the files that only it used."""
     jobs.delete(job.id)
-
-
-def _view(jobs: Jobs, job: Job) -> JobView:
-    return job_view(jobs.records.need(job.id), [])

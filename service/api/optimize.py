@@ -48,4 +48,4 @@ async def optimize(request: Request, response: Response, jobs: TheJobs) -> JobVi
 def accepted(jobs: Jobs, job_id: str, response: Response) -> JobView:
     """The answer to a request that became a job."""
     response.headers["Location"] = f"/jobs/{job_id}"
-    return job_view(jobs.records.need(job_id), [])
+    return job_view(jobs.records.need(job_id), jobs.records)

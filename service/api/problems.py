@@ -8,10 +8,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from optimizer.errors import OptimizerError, Problem
+from optimizer.options import Options
 from service.jobs import RequestError
 from service.jobs.narration import log
 from service.storage.uploads import UploadError
@@ -32,14 +32,13 @@ STATUSES = {
     "MalformedUploadError": 400,
     "UploadTooLargeError": 413,
     "InvalidRequestError": 422,
+    "RangeNotSatisfiableError": 416,
 }
 MEDIA_TYPE = "application/problem+json"
 
 
-class ProblemDetails(BaseModel):
+class ProblemDetails(Options):
     """What went wrong, and what to do (RFC 9457)."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     type: str
     """The kind of error, as a URN."""
@@ -50,7 +49,16 @@ class ProblemDetails(BaseModel):
     hint: str = ""
     """What to do."""
     instance: str
-    """The address that was asked."""
+    """The address that was asked; where a job failed, the job."""
+
+
+class JobFailedError(Exception):
+    """What was asked for is missing since the job failed: the answer is the job's own problem."""
+
+    def __init__(self, job_id: str, problem: Problem) -> None:
+        super().__init__(problem["message"])
+        self.job_id = job_id
+        self.problem = problem
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -69,6 +77,10 @@ def add_problems(app: FastAPI) -> None:
     async def optimizer_error(request: Request, error: OptimizerError) -> JSONResponse:
         return problem_response(request, error.to_problem())
 
+    @app.exception_handler(JobFailedError)
+    async def job_failed(request: Request, error: JobFailedError) -> JSONResponse:
+        return _send(failure_of(error.job_id, error.problem))
+
     @app.exception_handler(RequestError)
     @app.exception_handler(UploadError)
     async def request_error(request: Request, error: RequestError | UploadError) -> JSONResponse:
@@ -85,33 +97,48 @@ def add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
-        return _answer(request, error.status_code, str(error.detail), {"headers": error.headers})
+        answer = _send(_unnamed(request, error.status_code, str(error.detail)))
+        answer.headers.update(error.headers or {})
+        return answer
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("request failed", path=request.url.path, exc_info=error)
-        return _answer(request, 500, "The server failed; its log says why.")
+        return _send(_unnamed(request, 500, "The server failed; its log says why."))
 
 
 def problem_response(request: Request, problem: Problem) -> JSONResponse:
     """The answer that says a problem, with its status from the table."""
+    return _send(_details(problem, request.url.path))
+
+
+def failure_of(job_id: str, problem: Problem) -> ProblemDetails:
+    """Why a job failed: the same in the job and from the addresses of its files."""
+    return _details(problem, f"/jobs/{job_id}")
+
+
+def _details(problem: Problem, instance: str) -> ProblemDetails:
     kind = problem["kind"]
-    more = {"kind": kind, "hint": problem["hint"]}
-    return _answer(request, STATUSES.get(kind, 500), problem["message"], more)
-
-
-def _answer(request: Request, status: int, detail: str, more: dict[str, Any] | None = None) -> JSONResponse:
-    more = more or {}
-    kind = more.get("kind", "")
-    content = ProblemDetails(
-        type=f"urn:onnxpress:problem:{kind}" if kind else "about:blank",
-        title=_title(kind) if kind else HTTPStatus(status).phrase,
-        status=status,
-        detail=detail,
-        hint=more.get("hint", ""),
-        instance=request.url.path,
+    return ProblemDetails(
+        type=f"urn:onnxpress:problem:{kind}",
+        title=_title(kind),
+        status=STATUSES.get(kind, 500),
+        detail=problem["message"],
+        hint=problem["hint"],
+        instance=instance,
     )
-    return JSONResponse(content.model_dump(), status, more.get("headers"), MEDIA_TYPE)
+
+
+def _unnamed(request: Request, status: int, detail: str) -> ProblemDetails:
+    """A problem that its HTTP status says whole."""
+    title = HTTPStatus(status).phrase
+    return ProblemDetails(
+        type="about:blank", title=title, status=status, detail=detail, instance=request.url.path
+    )
+
+
+def _send(details: ProblemDetails) -> JSONResponse:
+    return JSONResponse(details.model_dump(), details.status, media_type=MEDIA_TYPE)
 
 
 def _title(kind: str) -> str:

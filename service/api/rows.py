@@ -69,17 +69,18 @@ class BenchmarkView(Options):
 
 def benchmark_view(job: Job, provider: str | None, batch_size: int | None) -> BenchmarkView:
     """The rows of a job that has succeeded, filtered."""
-    machine, rows = _all_rows(job)
+    machine, every = _all_rows(job)
+    rows = [row for row in every if batch_size in (None, row.batch_size)]
     wanted = [provider] if provider else _PROVIDERS
     measured = {row.provider for row in rows}
     notices = job.outcome.notices if job.outcome else ()
     return BenchmarkView(
         job=job.id,
         machine=machine,
-        rows=tuple(
-            row for row in rows if provider in (None, row.provider) and batch_size in (None, row.batch_size)
+        rows=tuple(row for row in rows if provider in (None, row.provider)),
+        missing=tuple(
+            _missing(job, name, batch_size or 1, machine) for name in wanted if name not in measured
         ),
-        missing=tuple(_missing(job, name, machine) for name in wanted if name not in measured),
         notices=notices,
     )
 
@@ -115,12 +116,12 @@ def _row(
     )
 
 
-def _missing(job: Job, provider: str, machine: Machine) -> MissingRows:
+def _missing(job: Job, provider: str, batch_size: int, machine: Machine) -> MissingRows:
     unusable = machine.unusable_providers.get(provider)
     reason = f"It cannot run on the server's machine: {unusable}" if unusable else "It was not measured."
     subject = job.spec.of or job.id
     return MissingRows(
         provider=provider,
         reason=reason,
-        measure=MeasureLink(body={"job": subject, "provider": provider, "batch_sizes": [1]}),
+        measure=MeasureLink(body={"job": subject, "provider": provider, "batch_sizes": [batch_size]}),
     )

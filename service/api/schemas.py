@@ -8,8 +8,8 @@ from typing import Any
 from optimizer.goal import Goal
 from optimizer.options import Options
 from optimizer.results import Candidate, Choice, Measurement, Quality
-from service.api.problems import STATUSES
-from service.jobs import Event, Job, JobSummary, Kind, Status
+from service.api.problems import ProblemDetails, failure_of
+from service.jobs import Job, JobStore, JobSummary, Kind, Status
 
 _DOWNLOADS = ("artifact", "manifest", "example", "report")
 
@@ -50,15 +50,6 @@ class CandidateView(Options):
     """Where its file is."""
 
 
-class FailureView(Options):
-    """Why a job failed; its artifact's address answers with the same."""
-
-    type: str
-    status: int
-    detail: str
-    hint: str
-
-
 class JobLine(Options):
     """One line of the list of jobs."""
 
@@ -86,7 +77,8 @@ class JobView(JobLine):
     quality: tuple[Quality, ...] = ()
     """What the choice loses, on samples that took no part in the choice."""
     notices: tuple[str, ...] = ()
-    problem: FailureView | None = None
+    problem: ProblemDetails | None = None
+    """Why the job failed; the addresses of its files answer with the same."""
 
 
 class JobPage(Options):
@@ -102,25 +94,20 @@ def job_line(job: JobSummary) -> JobLine:
     return JobLine(**_line(job))
 
 
-def job_view(job: Job, events: list[Event]) -> JobView:
-    """A job with its progress and results.
-
-    Args:
-        job: The job.
-        events: Its events of the kinds started, progress, finished, candidate and notice, oldest first.
-    """
+def job_view(job: Job, records: JobStore) -> JobView:
+    """A job with its progress and results."""
     outcome = job.outcome
-    notices = tuple(dict.fromkeys(event.data["message"] for event in events if event.kind == "notice"))
+    notices = tuple(dict.fromkeys(event.data["message"] for event in records.events_of(job.id, "notice")))
     inputs = {role: file for role, file in job.files.items() if role in _INPUTS}
     view: dict[str, Any] = {
         "goal": job.spec.goal,
         "files": {role: _file(file) for role, file in inputs.items()},
-        "progress": _progress(events) if job.status == "running" else None,
-        "problem": job.problem and failure_view(job),
+        "progress": _progress(job, records) if job.status == "running" else None,
+        "problem": job.problem and failure_of(job.id, job.problem),
         "notices": notices,
     }
     if outcome is None:
-        return JobView(**_line(job), **view, candidates=_candidates_so_far(job, events))
+        return JobView(**_line(job), **view, candidates=_candidates_so_far(job, records))
     view["notices"] = tuple(dict.fromkeys((*notices, *outcome.notices, *outcome.confirmation.chosen.unlock)))
     return JobView(
         **_line(job),
@@ -129,18 +116,6 @@ def job_view(job: Job, events: list[Event]) -> JobView:
         choice=outcome.confirmation.chosen,
         artifact=_file(job.files["model"]),
         quality=outcome.confirmation.quality,
-    )
-
-
-def failure_view(job: Job) -> FailureView:
-    """Why a job failed."""
-    assert job.problem is not None, "only a failed job has a problem"
-    kind = job.problem["kind"]
-    return FailureView(
-        type=f"urn:onnxpress:problem:{kind}",
-        status=STATUSES.get(kind, 500),
-        detail=job.problem["message"],
-        hint=job.problem["hint"],
     )
 
 
@@ -173,17 +148,18 @@ def _file(file: Any) -> FileView:
     return FileView(name=file.filename, sha256=file.sha256, size_bytes=file.size_bytes)
 
 
-def _progress(events: list[Event]) -> ProgressView | None:
-    told = [event for event in events if event.kind in ("started", "progress")]
-    if not told:
+def _progress(job: Job, records: JobStore) -> ProgressView | None:
+    last = records.last_progress(job.id)
+    if last is None:
         return None
-    last = {name: told[-1].data.get(name) for name in ("stage", "recipe", "fraction", "message")}
-    finished = sum(event.kind == "finished" for event in events)
-    return ProgressView(**{name: value for name, value in last.items() if value}, stages_finished=finished)
+    told = {name: last.data[name] for name in ("stage", "recipe", "message") if last.data.get(name)}
+    fraction = 1.0 if last.kind == "finished" else last.data.get("fraction")
+    finished = len(records.events_of(job.id, "finished"))
+    return ProgressView(**told, fraction=fraction, stages_finished=finished)
 
 
-def _candidates_so_far(job: Job, events: list[Event]) -> tuple[CandidateView, ...]:
-    made = {event.data["name"]: event.data for event in events if event.kind == "candidate"}
+def _candidates_so_far(job: Job, records: JobStore) -> tuple[CandidateView, ...]:
+    made = {event.data["name"]: event.data for event in records.events_of(job.id, "candidate")}
     return tuple(CandidateView(**data, model=_model(job, name)) for name, data in made.items())
 
 

@@ -110,11 +110,13 @@ class JobStore:
                 return None
             files = session.scalars(sa.select(FileRow).where(FileRow.job_id == job_id)).all()
             result = "outcome" if row.kind == "optimize" else "benchmark"
-            return Job(
-                **_summary(row),
-                files={file.role: _file(file) for file in files},
-                problem=row.problem,
-                **{result: row.outcome},
+            return Job.model_validate(
+                {
+                    **_summary(row),
+                    "files": {file.role: _file(file) for file in files},
+                    "problem": row.problem,
+                    result: row.outcome,
+                }
             )
 
     def need(self, job_id: str) -> Job:
@@ -164,7 +166,7 @@ class JobStore:
         query = sa.select(EventRow).where(EventRow.job_id == job_id, EventRow.kind.in_(kinds))
         with Session(self._database) as session:
             row = session.scalar(query.order_by(EventRow.number.desc()).limit(1))
-            return row and _event(row)
+            return None if row is None else _event(row)
 
     def events_of(self, job_id: str, kind: str) -> list[Event]:
         """A job's events of one kind, oldest first."""

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted((ROOT / "optimizer").rglob("*.py"))
+SOURCES = sorted(path for package in ("optimizer", "service") for path in (ROOT / package).rglob("*.py"))
 ALL = [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))]
 
 
@@ -36,7 +36,7 @@ def test_no_folder_is_named_by_a_word_that_says_nothing() -> None:
 
 def test_importing_the_package_loads_neither_tensorflow_nor_onnxruntime() -> None:
     program = (
-        "import sys, optimizer, optimizer.steps, optimizer.pipeline, optimizer.cli;"
+        "import sys, optimizer, optimizer.steps, optimizer.pipeline, service.app, service.cli, service.server;"
         "optimizer.Goal, optimizer.optimize;"
         "print(sorted({'tensorflow', 'onnxruntime', 'onnx', 'scipy', 'keras'} & set(sys.modules)))"
     )
