@@ -1,1 +1,1 @@
-"""Puts the optimizer behind REST: durable jobs, stored files, measured answers."""
+"""Turns requests over HTTP into jobs that survive a restart, and their results into downloads."""

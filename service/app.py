@@ -18,6 +18,7 @@ _DESCRIPTION = (
     "POST a model to /optimize, download the optimized ONNX artifact, query /benchmark. "
     "Errors are RFC 9457 problems: what is wrong, and what to do."
 )
+# Swagger UI is vendored: npm swagger-ui-dist 5.35.0, unchanged.
 _DOCS = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -29,7 +30,7 @@ _DOCS = """<!DOCTYPE html>
 <body>
 <div id="swagger-ui"></div>
 <script src="/static/swagger-ui/swagger-ui-bundle.js"></script>
-<script src="/static/swagger-ui/start.js"></script>
+<script src="/static/docs.js"></script>
 </body>
 </html>
 """

@@ -64,6 +64,7 @@ def configure_logs(settings: Settings) -> None:
     lines = logging.StreamHandler(sys.stderr)
     lines.setFormatter(formatter)
     logging.basicConfig(handlers=[lines], level=settings.log_level.upper(), force=True)
+    logging.getLogger("alembic").setLevel("WARNING")  # it tells each start what it does
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from optimizer.errors import Problem
 from service.api.problems import problem_response
 
 
@@ -30,11 +31,11 @@ class BlobResponse(FileResponse):
             headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
             await super().__call__({**scope, "headers": headers}, receive, send)
             return
-        problem = {
+        problem: Problem = {
             "kind": "RangeNotSatisfiableError",
             "message": "The file ends before the range begins.",
-            "hint": "HEAD and GET without Range say how long it is.",
+            "hint": "The answer without Range says how long it is.",
         }
-        answer = problem_response(Request(scope), problem)  # type: ignore[arg-type]  # a plain dict
+        answer = problem_response(Request(scope), problem)
         answer.headers["Content-Range"] = dict(refused[0]["headers"])[b"content-range"].decode()
         await answer(scope, receive, send)

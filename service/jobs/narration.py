@@ -30,8 +30,8 @@ class Narrator:
         self._told: set[str] = set()
 
     def starts(self) -> int:
-        """How often this step was started before."""
-        return sum(event.data == self._step for event in self._records.events_of(self._job_id, "started"))
+        """How often this step was started before, and neither ended nor was interrupted by a clean stop."""
+        return self._count("started") - self._count("interrupted")
 
     def started(self) -> None:
         """The step begins; noted before its child is started."""
@@ -50,6 +50,10 @@ class Narrator:
             self._next_progress = now + _PROGRESS_EVERY_S
             self._add("progress", {**self._step, "fraction": event.fraction, "message": event.message})
 
+    def interrupted(self) -> None:
+        """The server stops, or the job was cancelled, and the step's child is gone."""
+        self._add("interrupted", self._step)
+
     def candidate(self, made: Candidate) -> None:
         """A candidate is there, or was refused."""
         self._add("candidate", made.model_dump(mode="json", include={"name", "sha256", "refused"}))
@@ -58,6 +62,9 @@ class Narrator:
         """The step has ended well."""
         self._add("finished", {**self._step, "seconds": round(seconds, 3)})
         log.info("stage finished", job=self._job_id, seconds=round(seconds, 3), **self._step)
+
+    def _count(self, kind: str) -> int:
+        return sum(event.data == self._step for event in self._records.events_of(self._job_id, kind))
 
     def _add(self, kind: str, data: dict[str, Any]) -> None:
         with self._records.change(self._job_id) as change:

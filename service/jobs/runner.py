@@ -83,6 +83,7 @@ class Runner:
                     log.info("job started", job=job_id)
             return self._run(job, entry, spent_s, cancel)
         except StageCancelledError:
+            Narrator(self._records, job_id, entry).interrupted()
             raise StageInterrupted from None
         except OptimizerError as error:
             self.fail(job_id, error)

@@ -1,1 +1,1 @@
-"""Keeps what the server must not lose: files by their hash, and rows in SQLite."""
+"""Turns uploads and results into files named by their hash, and jobs into rows of one database."""

@@ -1,1 +1,1 @@
-"""Changes of the server's own tables, in order."""
+"""Turns the database of an older version into this version's, one step per file in `versions`."""

@@ -1,1 +1,1 @@
-"""Changes of the server's own tables, in order."""
+"""The steps from one schema to the next, in the order of their numbers."""

@@ -1,4 +1,4 @@
-// Ours, beside the vendored files: no inline script, so that the page's policy can forbid them.
+// No inline script, so that the policy of the page /docs can forbid them.
 SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#swagger-ui",
