@@ -33,7 +33,7 @@ class JobRow(Table):
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(sa.Text, unique=True)
     kind: Mapped[str] = mapped_column(sa.Text)
-    status: Mapped[str] = mapped_column(sa.Text)
+    status: Mapped[str] = mapped_column(sa.Text, index=True)
     created_at: Mapped[float]  # Unix time in seconds, like the two below
     started_at: Mapped[float | None]
     ended_at: Mapped[float | None]

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from optimizer.errors import InvalidOptionsError
 from service.storage.blobs import BlobStore, BlobWriter, Draft
+from service.storage.filenames import clean_filename
 
 _PIECE_BYTES = 4 << 20
 _TEXT_BYTES = 1 << 20
 _HEADER_BYTES = 8 << 10
-_NAME_LENGTH = 120
 
 
 class UploadError(Exception):
@@ -187,7 +185,7 @@ class _Receiver:
             raise InvalidOptionsError(f"The form has the field {self._name} twice.", hint="Send it once.")
         self._text.clear()
         if self._name in self._wanted.files:
-            filename = safe_filename(options.get(b"filename", b"").decode("utf-8", "replace"), self._name)
+            filename = clean_filename(options.get(b"filename", b"").decode("utf-8", "replace"), self._name)
             self._writer = self._stack.enter_context(self._blobs.writer(filename))
 
     def _data(self, data: bytes, start: int, end: int) -> None:
@@ -211,19 +209,3 @@ class _Receiver:
 
     def _complete(self) -> None:
         self._is_complete = True
-
-
-def safe_filename(name: str, default: str) -> str:
-    """A stranger's file name without folders, control characters or excess.
-
-    >>> safe_filename("../../etc/my model.keras", "model")
-    'my model.keras'
-    >>> safe_filename("..", "model")
-    'model'
-    """
-    last = re.split(r"[\\/]", name)[-1]
-    shown = "".join(letter for letter in last if letter.isprintable()).strip(" .") if last.strip(". ") else ""
-    suffix = PurePosixPath(shown).suffix[:20]
-    stem = shown[: len(shown) - len(suffix)] if suffix else shown
-    room = _NAME_LENGTH - len(suffix.encode())
-    return stem.encode()[:room].decode("utf-8", "ignore") + suffix or default

@@ -15,9 +15,9 @@ def upgrade() -> None:
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.Float(), nullable=False),
-        sa.Column("started_at", sa.Float(), nullable=True),
-        sa.Column("ended_at", sa.Float(), nullable=True),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("started_at", sa.Double(), nullable=True),
+        sa.Column("ended_at", sa.Double(), nullable=True),
         sa.Column("spec", sa.JSON(), nullable=False),
         sa.Column("outcome", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("problem", sa.JSON(none_as_null=True), nullable=True),
@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("id", name="uq_jobs_id"),
         sqlite_autoincrement=True,
     )
+    op.create_index("ix_jobs_status", "jobs", ["status"])
     op.create_table(
         "files",
         _job_id("files"),
@@ -41,7 +42,7 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("data", sa.JSON(), nullable=False),
-        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("job_id", "number", name="pk_events"),
     )
 
