@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
@@ -46,6 +47,7 @@ def create_app(jobs_of_server: Jobs) -> FastAPI:
         description=_DESCRIPTION,
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.jobs = jobs_of_server
     add_problems(app)
@@ -65,10 +67,17 @@ def _add_problem_schema(app: FastAPI) -> None:
     """Problems are answered outside the routes, so that FastAPI does not see their schema."""
     make = app.openapi
 
-    def openapi() -> dict[str, object]:
-        document = make()
-        schema = ProblemDetails.model_json_schema()
-        document["components"]["schemas"]["ProblemDetails"] = schema
-        return document
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = make()
+            schemas = document["components"]["schemas"]
+            schemas["ProblemDetails"] = ProblemDetails.model_json_schema(mode="serialization")
+            # FastAPI's own form of an invalid request, which this application never answers with.
+            for name in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(name, None)
+            for operation in (each for path in document["paths"].values() for each in path.values()):
+                if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                    del operation["responses"]["422"]
+        return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the schema

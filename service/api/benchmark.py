@@ -13,6 +13,7 @@ from optimizer.errors import InvalidOptionsError
 from optimizer.goal import Goal
 from optimizer.options import Options
 from service.api.dependencies import TheJobs, require_result
+from service.api.examples import BENCHMARK, JOB_ID, accepted_job, shown
 from service.api.forms import accept, form_schema, options_of, received
 from service.api.optimize import accepted
 from service.api.problems import responses
@@ -49,11 +50,11 @@ class BenchmarkRequest(BenchmarkOptions):
 @router.get(
     "",
     summary="What a job measured",
-    responses=responses(400, 404, 409, 422, 500, 507),
+    responses=shown(200, BENCHMARK) | responses(400, 404, 409, 422, 507),
 )
 def get_benchmark(
     jobs: TheJobs,
-    job: Annotated[str, Query(description="The job.")],
+    job: Annotated[str, Query(description="The job.", examples=[JOB_ID])],
     provider: Annotated[Literal["cpu", "cuda"] | None, Query(description="Only this provider.")] = None,
     batch_size: Annotated[int | None, Query(ge=1, description="Only this batch size.")] = None,
 ) -> BenchmarkView:
@@ -67,11 +68,9 @@ def get_benchmark(
 
 
 def _request_body() -> dict[str, Any]:
-    extra = form_schema(_FILES, "BenchmarkOptions as a JSON object.", '{"batch_sizes": [1, 8]}')
-    schema = BenchmarkRequest.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema["examples"] = [
-        {"job": "0123456789abcdef0123456789abcdef", "provider": "cpu", "batch_sizes": [1, 8]}
-    ]
+    extra = form_schema(_FILES, BenchmarkOptions, {"batch_sizes": [1, 8]})
+    schema = BenchmarkRequest.model_json_schema()
+    schema["examples"] = [{"job": JOB_ID, "provider": "cpu", "batch_sizes": [1, 8]}]
     extra["requestBody"]["content"]["application/json"] = {"schema": schema}
     return extra
 
@@ -80,7 +79,7 @@ def _request_body() -> dict[str, Any]:
     "",
     status_code=202,
     summary="Measure a model or a finished job",
-    responses=responses(400, 404, 409, 413, 415, 422, 500, 507),
+    responses=accepted_job() | responses(400, 404, 409, 413, 422, 507),
     openapi_extra=_request_body(),
 )
 async def post_benchmark(request: Request, response: Response, jobs: TheJobs) -> JobView:

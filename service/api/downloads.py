@@ -17,7 +17,7 @@ from service.jobs import Job, JobEndedError, JobFile, Jobs, UnknownCandidateErro
 router = APIRouter(prefix="/jobs/{job_id}", tags=["downloads"])
 
 # Where a job failed, its files answer with its own problem, of any kind.
-_ERRORS = responses(400, 404, 409, 416, 422, 500, 507)
+_ERRORS = responses(400, 404, 409, 416, 422, 507)
 _NOT_CHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "The client has this very file."}}
 # The report holds a stranger's names: it may show them, and do nothing.
 _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
@@ -27,7 +27,11 @@ IfNoneMatch = Annotated[str | None, Header()]
 
 def _content(media_type: str) -> dict[int | str, dict[str, Any]]:
     binary = {"schema": {"type": "string", "format": "binary"}}
-    whole = {"description": "The file.", "content": {media_type: binary}}
+    headers = {
+        "ETag": {"description": "The file's sha256, quoted.", "schema": {"type": "string"}, "required": True},
+        "Repr-Digest": {"description": "RFC 9530.", "schema": {"type": "string"}, "required": True},
+    }
+    whole = {"description": "The file.", "content": {media_type: binary}, "headers": headers}
     part = {"description": "A part of the file.", "content": {media_type: binary}}
     return {200: whole, 206: part, **_NOT_CHANGED, **_ERRORS}
 

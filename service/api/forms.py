@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from optimizer.errors import InvalidOptionsError, ResourceLimitError
 from optimizer.goal import Goal
+from optimizer.options import Options
 from service.jobs import Jobs, JobSpec
 from service.storage.blobs import Draft
 from service.storage.uploads import (
@@ -95,22 +96,23 @@ def accept(jobs: Jobs, spec: JobSpec, drafts: dict[str, Draft]) -> str:
     return jobs.accept(spec, drafts)
 
 
-def form_schema(files: dict[str, str], options: str, example: str) -> dict[str, Any]:
+def form_schema(files: dict[str, str], options: type[Options], example: dict[str, Any]) -> dict[str, Any]:
     """The body of an operation whose form is streamed, for OpenAPI.
 
     Args:
-        files: Names of the file fields to their descriptions; the first is required.
-        options: Description of the field options.
+        files: Names of the file fields to their descriptions; the first, the model, is required.
+        options: What the field options holds.
         example: Of the field options.
     """
     properties: dict[str, Any] = {
         name: {"type": "string", "format": "binary", "description": text} for name, text in files.items()
     }
-    properties["options"] = {
-        "type": "string",
-        "contentMediaType": "application/json",
-        "description": options,
-        "examples": [example],
+    properties["options"] = options.model_json_schema() | {"examples": [example]}
+    # An .npz file is a zip of arrays.
+    encoding = {name: {"contentType": "application/zip"} for name in files}
+    encoding |= {
+        next(iter(files)): {"contentType": "application/octet-stream"},
+        "options": {"contentType": "application/json"},
     }
     schema = {
         "type": "object",
@@ -118,4 +120,5 @@ def form_schema(files: dict[str, str], options: str, example: str) -> dict[str, 
         "properties": properties,
         "additionalProperties": False,
     }
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+    content = {"multipart/form-data": {"schema": schema, "encoding": encoding}}
+    return {"requestBody": {"required": True, "content": content}}

@@ -5,12 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from service.api.dependencies import TheJobs
+from service.api.problems import responses
 from service.jobs import Health
 
 router = APIRouter(tags=["health"])
 
 
-@router.get("/health", summary="How the server is")
+@router.get("/health", summary="How the server is", responses=responses())
 def health(jobs: TheJobs) -> Health:
     """Version, sandbox, the queue, and the room on the disk."""
     return jobs.health()

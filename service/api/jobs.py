@@ -11,6 +11,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from service.api.dependencies import JobId, TheJob, TheJobs, the_job
+from service.api.examples import CANCELLED, PAGE, SUCCEEDED, shown
 from service.api.problems import responses
 from service.api.schemas import JobPage, JobView, job_line, job_view
 from service.jobs import Jobs, Status
@@ -21,7 +22,7 @@ _POLL_S = 0.25
 _LAST = ("succeeded", "failed", "cancelled")
 
 
-@router.get("", summary="List the jobs", responses=responses(404, 422))
+@router.get("", summary="List the jobs", responses=shown(200, PAGE) | responses(404, 422))
 def list_jobs(
     jobs: TheJobs,
     limit: Annotated[int, Query(ge=1, le=200, description="How many.")] = 50,
@@ -36,7 +37,7 @@ def list_jobs(
     return JobPage(jobs=tuple(map(job_line, shown)), next=following)
 
 
-@router.get("/{job_id}", summary="A job's state", responses=responses(404))
+@router.get("/{job_id}", summary="A job's state", responses=shown(200, SUCCEEDED) | responses(404))
 def get_job(job: TheJob, jobs: TheJobs) -> JobView:
     """Status, progress, candidates, the choice and why; where the job failed, the reason."""
     return job_view(job, jobs.records)
@@ -72,7 +73,12 @@ async def _more(jobs: Jobs, job_id: str, number: int) -> bool:
     return bool(await run_in_threadpool(jobs.records.events_after, job_id, number, 1))
 
 
-@router.post("/{job_id}/cancel", status_code=202, summary="Cancel a job", responses=responses(404, 409))
+@router.post(
+    "/{job_id}/cancel",
+    status_code=202,
+    summary="Cancel a job",
+    responses=shown(202, CANCELLED) | responses(404, 409),
+)
 def cancel(job: TheJob, jobs: TheJobs) -> JobView:
     """End a job that has not ended; one that was cancelled already stays so."""
     jobs.cancel(job.id)

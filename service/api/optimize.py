@@ -5,7 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from optimizer.goal import Goal
 from service.api.dependencies import TheJobs
+from service.api.examples import accepted_job
 from service.api.forms import accept, form_schema, options_of, received, rest_goal
 from service.api.problems import responses
 from service.api.schemas import JobView, job_view
@@ -20,20 +22,20 @@ FILES = {
     "unlabelled": "More inputs without labels; they calibrate where no calibration file is given.",
 }
 ROLES = {"model": "upload"}
-OPTIONS = (
-    "The goal as a JSON object, with the fields of Goal. Without target_cpu the result is right on any x86."
-)
 
 
 @router.post(
     "/optimize",
     status_code=202,
     summary="Optimize a model",
-    responses=responses(400, 409, 413, 422, 500, 507),
-    openapi_extra=form_schema(FILES, OPTIONS, '{"max_accuracy_drop": 0.01}'),
+    responses=accepted_job() | responses(400, 409, 413, 422, 507),
+    openapi_extra=form_schema(FILES, Goal, {"max_accuracy_drop": 0.01}),
 )
 async def optimize(request: Request, response: Response, jobs: TheJobs) -> JobView:
-    """Accept a model, and data if there is any, as a job. The answer's Location is the job."""
+    """Accept a model, and data if there is any, as a job. The answer's Location is the job.
+
+    Without target_cpu the result is right on any x86 CPU, with or without VNNI.
+    """
     async with received(request, jobs, FILES) as form:
         goal = rest_goal(options_of(form))
         notices: tuple[str, ...] = ()

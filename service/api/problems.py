@@ -62,12 +62,21 @@ class JobFailedError(Exception):
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of an operation's problems."""
+    """What OpenAPI says of an operation's problems; 500 is among them always."""
     schema = {"$ref": "#/components/schemas/ProblemDetails"}
     return {
-        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
-        for status in statuses
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": schema, "example": _example(status).model_dump()}},
+        }
+        for status in (*statuses, 500)
     }
+
+
+def _example(status: int) -> ProblemDetails:
+    kind = next(kind for kind, its_status in STATUSES.items() if its_status == status)
+    problem: Problem = {"kind": kind, "message": "What is wrong.", "hint": "What to do."}
+    return _details(problem, "/jobs/0123456789abcdef0123456789abcdef")
 
 
 def add_problems(app: FastAPI) -> None:

@@ -12,27 +12,23 @@ import httpx
 import pytest
 import small_outcomes
 import uvicorn
-from onnx import parser
 
 from optimizer.goal import Goal
+from optimizer.isolation.machine_lock import machine_lock
 from service.app import create_app
 from service.jobs import Jobs, JobSpec
 from service.settings import Settings
 
-MODEL = """
-<ir_version: 8, opset_import: ["" : 17]>
-tiny (float[N, 4] x) => (float[N, 4] y) { y = Relu (x) }
-"""
-
 
 @pytest.fixture(scope="package")
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
-    """The jobs of a server that accepts, but that runs one job at a time at most."""
+    """The jobs of a server whose stages wait for as long as these tests hold the machine's lock."""
     settings = Settings(data=tmp_path_factory.mktemp("data"), jobs_at_once=1, max_upload_bytes=1 << 20)
     found = Jobs(settings)
-    found.launch()
-    yield found
-    found.shutdown()
+    with machine_lock("exclusive"):
+        found.launch()
+        yield found
+        found.shutdown()
 
 
 @pytest.fixture(scope="package")
@@ -52,13 +48,6 @@ def address(jobs: Jobs) -> Iterator[str]:
 def client(address: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=address, timeout=30) as found:
         yield found
-
-
-@pytest.fixture(scope="package")
-def model_bytes() -> bytes:
-    """A model that the server takes."""
-    content: bytes = parser.parse_model(MODEL).SerializeToString()
-    return content
 
 
 @pytest.fixture(scope="package")

@@ -1,0 +1,32 @@
+"""Every operation keeps what openapi.json says, whatever is sent: all checks of schemathesis."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("phases", ["examples,coverage,stateful", "fuzzing"])
+def test_no_request_breaks_the_contract(
+    address: str, add_job: Callable[..., str], tmp_path: Path, phases: str
+) -> None:
+    for status in ("queued", "running", "succeeded", "cancelled"):
+        add_job(status)
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{address}/openapi.json"]
+    options = {"checks": "all", "phases": phases, "max-examples": "8", "seed": "7", "max-time": "20"}
+    done = subprocess.run(
+        [*command, "--no-color", *(f"--{name}={value}" for name, value in options.items())],
+        env={**os.environ, "SCHEMATHESIS_HOOKS": "generated_requests", "PYTHONPATH": str(TESTS)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
