@@ -5,8 +5,10 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import signal
 import socket
 import sys
+from types import FrameType
 from typing import Any
 
 import structlog
@@ -30,6 +32,9 @@ def run_server(settings: Settings) -> None:
     _require_loopback(settings)
     _require_sandbox(settings)
     configure_logs(settings)
+    # uvicorn raises the signal that ended it again: it must not end the process before the jobs' shutdown.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
     with claimed(settings.data), _listen(settings) as listener:
         jobs = Jobs(settings)
         jobs.launch()
@@ -70,6 +75,10 @@ def configure_logs(settings: Settings) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)
 
 
 def _require_loopback(settings: Settings) -> None:
