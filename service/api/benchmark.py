@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from optimizer.errors import InvalidOptionsError
-from optimizer.goal import Goal
+from optimizer.goal import Goal, Provider
 from optimizer.options import Options
 from service.api.dependencies import TheJobs, require_result
 from service.api.examples import BENCHMARK, JOB_ID, accepted_job, shown
@@ -55,8 +56,10 @@ class BenchmarkRequest(BenchmarkOptions):
 def get_benchmark(
     jobs: TheJobs,
     job: Annotated[str, Query(description="The job.", examples=[JOB_ID])],
-    provider: Annotated[Literal["cpu", "cuda"] | None, Query(description="Only this provider.")] = None,
-    batch_size: Annotated[int | None, Query(ge=1, description="Only this batch size.")] = None,
+    provider: Annotated[Provider | SkipJsonSchema[None], Query(description="Only this provider.")] = None,
+    batch_size: Annotated[
+        Annotated[int, Field(ge=1)] | SkipJsonSchema[None], Query(description="Only this batch size.")
+    ] = None,
 ) -> BenchmarkView:
     """Every measurement of a job, as soon as it has ended: upload, baseline, each candidate, the choice.
 

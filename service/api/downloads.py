@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
 from fastapi.responses import FileResponse, Response
+from pydantic.json_schema import SkipJsonSchema
 
 from service.api.blob_response import BlobResponse
 from service.api.dependencies import TheJob, TheJobs, require_result
@@ -22,7 +23,7 @@ _NOT_CHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "The clien
 # The report holds a stranger's names: it may show them, and do nothing.
 _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
 
-IfNoneMatch = Annotated[str | None, Header()]
+IfNoneMatch = Annotated[str | SkipJsonSchema[None], Header(description="Digests that the client has.")]
 
 
 def _content(media_type: str) -> dict[int | str, dict[str, Any]]:

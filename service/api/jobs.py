@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from service.api.dependencies import JobId, TheJob, TheJobs, the_job
@@ -26,8 +27,8 @@ _LAST = ("succeeded", "failed", "cancelled")
 def list_jobs(
     jobs: TheJobs,
     limit: Annotated[int, Query(ge=1, le=200, description="How many.")] = 50,
-    before: Annotated[str | None, Query(description="Only jobs older than this one.")] = None,
-    status: Annotated[Status | None, Query(description="Only jobs in this status.")] = None,
+    before: Annotated[str | SkipJsonSchema[None], Query(description="Only jobs older than this one.")] = None,
+    status: Annotated[Status | SkipJsonSchema[None], Query(description="Only jobs in this status.")] = None,
 ) -> JobPage:
     """The newest jobs first."""
     found = jobs.records.page(limit + 1, before, status)
@@ -51,10 +52,10 @@ def get_job(job: TheJob, jobs: TheJobs) -> JobView:
     dependencies=[Depends(the_job)],
 )
 async def follow(
-    job_id: JobId, jobs: TheJobs, last_event_id: Annotated[int | None, Header(ge=0)] = None
+    job_id: JobId, jobs: TheJobs, last_event_id: Annotated[int, Header(ge=0)] = 0
 ) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events until the job has ended; Last-Event-ID goes on after the event of that number."""
-    number = last_event_id or 0
+    number = last_event_id
     while True:
         events = await run_in_threadpool(jobs.records.events_after, job_id, number)
         for event in events:

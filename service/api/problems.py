@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -108,6 +109,9 @@ def add_problems(app: FastAPI) -> None:
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
         answer = _send(_unnamed(request, error.status_code, str(error.detail)))
         answer.headers.update(error.headers or {})
+        if error.status_code == 405 and (methods := _methods_of(app, request.url.path)):
+            # Starlette names the methods of one route alone, where several serve the address.
+            answer.headers["Allow"] = ", ".join(methods)
         return answer
 
     @app.exception_handler(Exception)
@@ -124,6 +128,13 @@ def problem_response(request: Request, problem: Problem) -> JSONResponse:
 def failure_of(job_id: str, problem: Problem) -> ProblemDetails:
     """Why a job failed: the same in the job and from the addresses of its files."""
     return _details(problem, f"/jobs/{job_id}")
+
+
+def _methods_of(app: FastAPI, path: str) -> list[str]:
+    for template, operations in app.openapi()["paths"].items():
+        if re.fullmatch("[^/]+".join(map(re.escape, re.split(r"{\w+}", template))), path):
+            return [method.upper() for method in operations]
+    return []
 
 
 def _details(problem: Problem, instance: str) -> ProblemDetails:
@@ -155,6 +166,8 @@ def _title(kind: str) -> str:
 
     >>> _title("InvalidModelError")
     'Invalid model'
+    >>> _title("ToolError")
+    'Tool error'
     """
-    words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in kind)
-    return words.removesuffix(" error").strip().capitalize()
+    words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in kind).strip()
+    return (words.removesuffix(" error") if words.count(" ") > 1 else words).capitalize()
