@@ -54,7 +54,7 @@ def map_path_parameters(context: Any, path_parameters: Any) -> Any:
     if path_parameters and "job_id" in path_parameters:
         path_parameters["job_id"] = _known_job(path_parameters["job_id"])
     if path_parameters and "name" in path_parameters:
-        path_parameters["name"] = "dynamic" if len(str(path_parameters["name"])) % 2 else "other"
+        path_parameters["name"] = "dynamic"
     return path_parameters
 
 

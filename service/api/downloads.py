@@ -27,7 +27,8 @@ IfNoneMatch = Annotated[str | SkipJsonSchema[None], Header(description="Digests 
 
 
 def _content(media_type: str) -> dict[int | str, dict[str, Any]]:
-    binary = {"schema": {"type": "string", "format": "binary"}}
+    is_json = media_type == "application/json"
+    binary = {"schema": {"type": "object"} if is_json else {"type": "string", "format": "binary"}}
     headers = {
         "ETag": {"description": "The file's sha256, quoted.", "schema": {"type": "string"}, "required": True},
         "Repr-Digest": {"description": "RFC 9530.", "schema": {"type": "string"}, "required": True},

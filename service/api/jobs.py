@@ -20,6 +20,7 @@ from service.jobs import Jobs, Status
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 _POLL_S = 0.25
+_LARGEST = 2**63 - 1  # that SQLite takes
 _LAST = ("succeeded", "failed", "cancelled")
 
 
@@ -52,7 +53,7 @@ def get_job(job: TheJob, jobs: TheJobs) -> JobView:
     dependencies=[Depends(the_job)],
 )
 async def follow(
-    job_id: JobId, jobs: TheJobs, last_event_id: Annotated[int, Header(ge=0)] = 0
+    job_id: JobId, jobs: TheJobs, last_event_id: Annotated[int, Header(ge=0, le=_LARGEST)] = 0
 ) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events until the job has ended; Last-Event-ID goes on after the event of that number."""
     number = last_event_id
