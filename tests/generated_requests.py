@@ -15,7 +15,7 @@ import numpy as np
 import schemathesis
 from hypothesis import strategies
 from onnx import parser
-from schemathesis.specs.openapi.formats import Binary
+from schemathesis.transport.serialization import Binary
 
 _MODEL = """
 <ir_version: 8, opset_import: ["" : 17]>

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import generated_requests
 import httpx
 import pytest
 import small_outcomes
@@ -98,94 +97,3 @@ def test_other_errors_are_problems_too(client: httpx.Client) -> None:
     assert (nowhere.status_code, nowhere.json()["title"]) == (404, "Not Found")
     assert (wrong.status_code, wrong.headers["Allow"]) == (405, "GET, DELETE")
     assert client.get("/jobs?limit=0").json()["title"] == "Invalid request"
-
-
-class TestBenchmark:
-    """GET and POST /benchmark."""
-
-    def test_every_measurement_is_a_row(self, client: httpx.Client, add_job: Callable[..., str]) -> None:
-        found = client.get(f"/benchmark?job={add_job('succeeded')}").json()
-        assert [(row["model"], row["phase"], row["latency_ms"]) for row in found["rows"]] == [
-            ("original", "screening", 2.0),
-            ("input", "screening", 0.5),
-            ("baseline", "screening", 0.4),
-            ("dynamic", "screening", 0.2),
-            ("baseline", "check", 0.4),
-            ("dynamic", "check", 0.21),
-        ]
-        assert found["rows"][-1]["ratio"]["n"] == 5
-        assert found["rows"][-1]["machine"] == "AMD EPYC"
-
-    def test_what_was_not_measured_says_why_and_how(
-        self, client: httpx.Client, add_job: Callable[..., str]
-    ) -> None:
-        job_id = add_job("succeeded")
-        found = client.get(f"/benchmark?job={job_id}&provider=cuda&batch_size=8").json()
-        assert found["rows"] == []
-        assert found["missing"] == [
-            {
-                "provider": "cuda",
-                "reason": "It cannot run on the server's machine: no NVIDIA GPU",
-                "measure": {
-                    "method": "POST",
-                    "href": "/benchmark",
-                    "body": {"job": job_id, "provider": "cuda", "batch_sizes": [8]},
-                },
-            }
-        ]
-        other = client.get(f"/benchmark?job={job_id}&provider=cpu&batch_size=8").json()
-        assert other["missing"][0]["reason"] == "It was not measured."
-
-    def test_the_measure_link_is_accepted(self, client: httpx.Client, add_job: Callable[..., str]) -> None:
-        missing = client.get(f"/benchmark?job={add_job('succeeded')}&batch_size=4").json()["missing"][0]
-        answer = client.post(missing["measure"]["href"], json=missing["measure"]["body"])
-        assert (answer.status_code, answer.json()["kind"]) == (202, "benchmark")
-
-    def test_a_model_of_its_own(self, client: httpx.Client) -> None:
-        form = {"model": ("tiny.onnx", generated_requests.model_bytes())}
-        answer = client.post("/benchmark", files=form, data={"options": '{"batch_sizes": [1, 8]}'})
-        assert (answer.status_code, answer.json()["upload"]) == (202, "tiny.onnx")
-
-    @pytest.mark.parametrize(
-        ("body", "status"),
-        [
-            (b"{", 400),
-            (b"[]", 422),
-            (b'{"job": "x"}', 404),
-            (b'{"job": "x", "batch_sizes": []}', 422),
-            (b'{"job": "x", "speed": 1}', 422),
-        ],
-    )
-    def test_a_wrong_body_is_refused(self, client: httpx.Client, body: bytes, status: int) -> None:
-        answer = client.post("/benchmark", content=body, headers={"Content-Type": "application/json"})
-        assert answer.status_code == status
-
-
-def test_the_documentation_needs_no_network(client: httpx.Client) -> None:
-    page = client.get("/docs")
-    assert "https:" not in page.text
-    assert "http:" not in page.text
-    assert "default-src 'self'" in page.headers["Content-Security-Policy"]
-    for name in ("swagger-ui/swagger-ui-bundle.js", "swagger-ui/swagger-ui.css", "docs.js"):
-        assert f'"/static/{name}"' in page.text
-        assert client.get(f"/static/{name}").status_code == 200
-
-
-def test_every_operation_is_documented_with_an_example(client: httpx.Client) -> None:
-    document = client.get("/openapi.json").json()
-    assert document["openapi"].startswith("3.1")
-    for path, operations in document["paths"].items():
-        for method, operation in operations.items():
-            assert operation["summary"], (method, path)
-            assert operation["description"], (method, path)
-            problems = {status for status in operation["responses"] if status >= "4"}
-            assert all(
-                list(operation["responses"][status]["content"]) == ["application/problem+json"]
-                for status in problems
-            ), (method, path)
-
-
-def test_the_server_says_how_it_is(client: httpx.Client) -> None:
-    health = client.get("/health").json()
-    assert health["status"] == "ok"
-    assert health["free_bytes"] > 0

@@ -8,24 +8,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
+SEED = os.environ.get("ONNXPRESS_TEST_SEED", "7")
+SECONDS = os.environ.get("ONNXPRESS_TEST_SECONDS", "25")
 TESTS = Path(__file__).parents[2]
 # Its files' addresses answer with a job's own status; this one says nothing against the request.
 FAILURE = {"kind": "UnavailableProviderError", "message": "There is no GPU.", "hint": "Use the CPU."}
 
 
-@pytest.mark.parametrize("phases", ["examples,coverage,stateful", "fuzzing"])
-def test_no_request_breaks_the_contract(
-    address: str, add_job: Callable[..., str], tmp_path: Path, phases: str
-) -> None:
+def test_no_request_breaks_the_contract(address: str, add_job: Callable[..., str], tmp_path: Path) -> None:
     # Several of each, since some are deleted.
     ended = ("succeeded", "succeeded", "succeeded", "succeeded", "cancelled")
-    known = [add_job(status) for status in (*ended, "queued", "running")] + [
-        add_job("failed", problem=FAILURE)
-    ]
+    known = [add_job("failed", problem=FAILURE), *map(add_job, (*ended, "queued", "running"))]
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{address}/openapi.json"]
-    options = {"checks": "all", "phases": phases, "max-examples": "8", "seed": "7", "max-time": "20"}
+    options = {"checks": "all", "max-examples": "6", "seed": SEED, "max-time": SECONDS}
     loaded = {"SCHEMATHESIS_HOOKS": "generated_requests", "PYTHONPATH": str(TESTS)}
     done = subprocess.run(
         [*command, "--no-color", *(f"--{name}={value}" for name, value in options.items())],
@@ -33,6 +28,6 @@ def test_no_request_breaks_the_contract(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
