@@ -64,6 +64,8 @@ class Jobs:
         shutil.rmtree(self._admissions, ignore_errors=True)
         self._admissions.mkdir()
         migrate(self._database)
+        for digest in self.blobs.digests() - self.records.digests():
+            self.blobs.remove(digest)  # published by a transaction that was never committed
         active = self.records.active()
         for job_id in active:
             self._runner.folder_of(job_id).clear_remains()

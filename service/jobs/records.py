@@ -154,6 +154,11 @@ class JobStore:
         with Session(self._database) as session:
             return list(session.scalars(sa.select(JobRow.id).where(JobRow.status.in_(ACTIVE))))
 
+    def digests(self) -> set[str]:
+        """The digests of the blobs that jobs name."""
+        with Session(self._database) as session:
+            return set(session.scalars(sa.select(FileRow.sha256)))
+
     def events_after(self, job_id: str, number: int, limit: int = 500) -> list[Event]:
         """A job's events after the one with this number, oldest first."""
         query = sa.select(EventRow).where(EventRow.job_id == job_id, EventRow.number > number)
