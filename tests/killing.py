@@ -64,10 +64,10 @@ class Tally:
 class Killing:
     """One run: a folder, some small models, and a seeded source of chance."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, models: int = 3) -> None:
         self._folder = folder
         self._chance = random.Random(seed)
-        self._models = [_write_model(folder, number) for number in range(3)]
+        self._models = [_write_model(folder, number) for number in range(models)]
         self._jobs: dict[str, int] = {}
         self._stack = ExitStack()
         self.tally = Tally()

@@ -101,9 +101,9 @@ def run_program(program: Sequence[str], request: StageRequest, limits: Limits, c
         finally:
             os.close(write_end)
         with _ended_at_last(process, mark):
-            report = ChildReport(envelope)
-            _follow(read_end, report, Watchdog(process.pid, envelope), caller)
-        report.conclude(process.returncode)
+            report, watchdog = ChildReport(envelope), Watchdog(process.pid, envelope)
+            _follow(read_end, report, watchdog, caller)
+        report.conclude(process.returncode, watchdog.most_data_bytes)
         return time.monotonic() - started
 
 

@@ -17,6 +17,7 @@ from optimizer.workspace import StageRequest
 
 MAX_LINE_BYTES = 16 << 20
 MAX_TEXT = 4000
+LEAST_MEMORY_BYTES = 64 << 20
 
 
 class StageCancelledError(Exception):
@@ -33,7 +34,7 @@ class Limits(Options):
     time_s: float = Field(default=3600.0, gt=0.0)
     """Wall clock, in seconds; waiting for the machine's lock does not count."""
 
-    memory_bytes: int = Field(default=8 << 30, ge=64 << 20)
+    memory_bytes: int = Field(default=8 << 30, ge=LEAST_MEMORY_BYTES)
     """Resident memory of all its processes together, and the data segment of each."""
 
     file_bytes: int = Field(default=16 << 30, ge=1 << 20)

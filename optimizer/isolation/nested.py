@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import subprocess
 import tempfile
@@ -13,7 +14,7 @@ from typing import Any
 from optimizer.errors import ResourceLimitError
 from optimizer.isolation.child import STAGE_PROGRAM
 from optimizer.isolation.launch import envelope_file, open_log
-from optimizer.isolation.messages import Envelope, Limits
+from optimizer.isolation.messages import LEAST_MEMORY_BYTES, Envelope, Limits
 from optimizer.isolation.outcome import ChildReport
 from optimizer.workspace import StageRequest
 
@@ -45,7 +46,7 @@ def run_nested_program(program: Sequence[str], request: StageRequest, timeout_s:
     read_end, write_end = os.pipe()
     envelope = Envelope(
         request=request,
-        limits=Limits(time_s=timeout_s),
+        limits=_limits(timeout_s),
         events_fd=write_end,
         parent=os.getpid(),
         nested=True,
@@ -66,6 +67,14 @@ def run_nested_program(program: Sequence[str], request: StageRequest, timeout_s:
             process.kill()  # nothing where it was reaped already
             process.wait()
     return report.conclude(status)
+
+
+def _limits(timeout_s: float) -> Limits:
+    """This time, and the memory of this stage: the new process inherits it, and its errors name it."""
+    memory_bytes = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    if memory_bytes == resource.RLIM_INFINITY:
+        return Limits(time_s=timeout_s)
+    return Limits(time_s=timeout_s, memory_bytes=max(memory_bytes, LEAST_MEMORY_BYTES))
 
 
 def _listen(events: int, report: ChildReport, deadline: float, envelope: Envelope) -> None:

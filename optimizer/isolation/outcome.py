@@ -9,14 +9,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from optimizer.errors import OptimizerError, ResourceLimitError, ToolError, error_from_problem
+from optimizer.errors import OptimizerError, ToolError, error_from_problem
+from optimizer.isolation.memory import (
+    failed_by_itself,
+    out_of_memory,
+    short_of_memory,
+    speaks_of_memory,
+    was_near_limit,
+)
 from optimizer.isolation.messages import (
     MAX_LINE_BYTES,
     Delivered,
     Done,
     Envelope,
     Failed,
-    Limits,
     Progress,
     StageKilledError,
     log_path,
@@ -80,44 +86,39 @@ class ChildReport:
                 self._problem = error_from_problem({"kind": said.kind, "message": message, "hint": hint})
         return said
 
-    def conclude(self, status: int) -> dict[str, Any]:
+    def conclude(self, status: int, data_bytes: int = 0) -> dict[str, Any]:
         """Return what the child delivered.
 
         What it reported counts, not how it left: a crash while it was tearing down libraries loses nothing.
 
         Args:
             status: Its exit code; the negative number of the signal that ended it.
+            data_bytes: The most that its data segment was seen to take.
 
         Raises:
             OptimizerError: What it reported; else a ToolError that names its signal or exit code (a
-                StageKilledError for SIGKILL), or a ResourceLimitError if that shows in the log.
+                StageKilledError for SIGKILL), or a ResourceLimitError if it was most likely refused memory.
         """
         if self._problem:
             raise self._problem
         if self._done:
             return self._value
-        if status < 0:
-            raise self._ended_by(-status)
-        said = self._last_words()
-        said = f": {said}" if said else "."
-        raise ToolError(
-            f"The stage {self._stage} ended with exit code {status} and no report{said}",
-            hint=f"Its whole output is in {self._log}.",
-        )
+        raise self._without_report(status, data_bytes)
 
-    def _ended_by(self, number: int) -> OptimizerError:
-        if number == signal.SIGABRT and "bad_alloc" in self._log_tail():
-            return out_of_memory(self._stage, self._limits)
-        hint = f"Its whole output is in {self._log}."
-        names = {known.value: known.name for known in signal.Signals}
-        message = f"The stage {self._stage} was ended by {names.get(number, f'signal {number}')}."
-        if number == signal.SIGKILL:
+    def _without_report(self, status: int, data_bytes: int) -> OptimizerError:
+        ending, log_tail = _ending(status), self._log_tail()
+        lines = log_tail.strip().splitlines()
+        if status >= 0 and lines:
+            ending += f": {printable(lines[-1][:300]).rstrip('.')}"
+        message, hint = f"The stage {self._stage} {ending}.", f"Its whole output is in {self._log}."
+        if status == -signal.SIGKILL:
             return StageKilledError(message, hint=f"Perhaps the kernel did it because memory ran out. {hint}")
+        if failed_by_itself(status):
+            if speaks_of_memory(log_tail):
+                return out_of_memory(self._stage, self._limits)
+            if was_near_limit(self._limits, data_bytes):
+                return short_of_memory(self._stage, self._limits, ending)
         return ToolError(message, hint=hint)
-
-    def _last_words(self) -> str:
-        lines = self._log_tail().strip().splitlines()
-        return printable(lines[-1][:300]) if lines else ""
 
     def _log_tail(self) -> str:
         try:
@@ -135,18 +136,8 @@ class ChildReport:
         )
 
 
-def out_of_memory(stage: str, limits: Limits) -> ResourceLimitError:
-    """The error of a stage that asked for more memory than it may have."""
-    return ResourceLimitError(
-        f"The stage {stage} needed more than {gigabytes(limits.memory_bytes)} of memory.",
-        hint="Raise the memory limit, or use a smaller model or batch.",
-    )
-
-
-def gigabytes(size: int) -> str:
-    """A size for a message.
-
-    >>> gigabytes(2 << 30)
-    '2 GB'
-    """
-    return f"{size / 2**30:.3g} GB"
+def _ending(status: int) -> str:
+    if status >= 0:
+        return f"ended with exit code {status} and no report"
+    names = {known.value: known.name for known in signal.Signals}
+    return f"was ended by {names.get(-status, f'signal {-status}')}"

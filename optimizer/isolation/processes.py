@@ -26,7 +26,16 @@ class ProcessStat:
     state: str
     group: int
     session: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What some processes take."""
+
     resident_bytes: int
+    """Their resident memory, together."""
+    data_bytes: int
+    """The largest data segment of one of them: what the kernel compares with RLIMIT_DATA."""
 
 
 def read_stat(pid: int) -> ProcessStat | None:
@@ -37,7 +46,7 @@ def read_stat(pid: int) -> ProcessStat | None:
         return None
     # The name, in parentheses, may hold anything; the fields after it are proc(5)'s 3, 4, ...
     fields = content[content.rindex(b")") + 2 :].split()
-    return ProcessStat(pid, fields[0].decode(), int(fields[2]), int(fields[3]), int(fields[21]) * _PAGE_BYTES)
+    return ProcessStat(pid, fields[0].decode(), int(fields[2]), int(fields[3]))
 
 
 def members(leader: int) -> tuple[int, ...]:
@@ -45,9 +54,11 @@ def members(leader: int) -> tuple[int, ...]:
     return tuple(s.pid for s in _living() if leader in (s.group, s.session))
 
 
-def resident_bytes(pids: tuple[int, ...]) -> int:
-    """The sum of the processes' resident memory; those that are gone count nothing."""
-    return sum(stat.resident_bytes for pid in pids if (stat := read_stat(pid)))
+def memory_of(pids: tuple[int, ...]) -> Memory:
+    """What these processes take now; those that are gone count nothing."""
+    pages = [_pages(pid) for pid in pids]
+    resident = sum(resident for resident, _ in pages)
+    return Memory(resident * _PAGE_BYTES, max((data for _, data in pages), default=0) * _PAGE_BYTES)
 
 
 def marked(mark: str) -> tuple[int, ...]:
@@ -88,6 +99,15 @@ def _living() -> Iterator[ProcessStat]:
         # A zombie is dead; where no init reaps, it stays in the list for ever.
         if name.isdigit() and (stat := read_stat(int(name))) and stat.state not in "ZX":
             yield stat
+
+
+def _pages(pid: int) -> tuple[int, int]:
+    """The resident and the data pages of a process."""
+    try:
+        fields = (_PROC / str(pid) / "statm").read_bytes().split()
+    except OSError:
+        return 0, 0
+    return int(fields[1]), int(fields[5])
 
 
 def _environment(pid: int) -> list[bytes]:

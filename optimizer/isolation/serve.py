@@ -13,26 +13,20 @@ from typing import Any
 
 from optimizer.errors import OptimizerError, ResourceLimitError, ToolError
 from optimizer.isolation.confine import confine
+from optimizer.isolation.memory import (
+    gigabytes,
+    out_of_memory,
+    reserve,
+    room_is_gone,
+    short_of_memory,
+    speaks_of_memory,
+)
 from optimizer.isolation.messages import Delivered, Done, Envelope, Failed, Progress, log_path
-from optimizer.isolation.outcome import gigabytes, out_of_memory
 from optimizer.model import first_line
 from optimizer.options import Options
 from optimizer.workspace import StageRequest
 
 _PROGRESS_EVERY_S = 0.1
-_OUT_OF_MEMORY = (
-    "bad_alloc",
-    "bad allocation",
-    "Unable to allocate",
-    "Failed to allocate memory",
-    "OOM when allocating",
-    "can't start new thread",  # no room for its stack
-    "failed to map segment",  # this and the next three: no room for a library
-    "cannot map zero-fill pages",
-    "static TLS block",
-    "cannot create shared object descriptor",
-    "annot allocate memory",
-)
 
 
 class Reporter:
@@ -93,8 +87,11 @@ def serve_stage(run: Callable[[StageRequest, Reporter], None]) -> int:
     try:
         for notice in confine(envelope):
             reporter.notice(notice)
-        run(envelope.request, reporter)
-    except (Exception, SystemExit) as error:  # SystemExit: a library's; only this function ends the stage
+        with reserve():
+            run(envelope.request, reporter)
+    # A library's SystemExit too: only this function ends the stage. And no user's Ctrl-C reaches its session:
+    # SIGINT is what OpenBLAS sends to its own process when it is refused a thread.
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
         traceback.print_exc()  # standard error is the log
         problem = _as_problem(error, envelope)
     sys.stdout.flush()
@@ -119,8 +116,9 @@ def _as_problem(error: BaseException, envelope: Envelope) -> OptimizerError:
     stage, limits = envelope.request.stage, envelope.limits
     causes = _causes(error)
     numbers = {cause.errno for cause in causes if isinstance(cause, OSError)}
-    starved = any(isinstance(cause, MemoryError) or _speaks_of_memory(cause) for cause in causes)
-    if starved or errno.ENOMEM in numbers:
+    foreign = [cause for cause in causes if not isinstance(cause, OptimizerError)]
+    refused = any(isinstance(cause, MemoryError) or speaks_of_memory(str(cause)) for cause in foreign)
+    if refused or errno.ENOMEM in numbers:
         return out_of_memory(stage, limits)
     if errno.EFBIG in numbers:
         return ResourceLimitError(
@@ -132,12 +130,13 @@ def _as_problem(error: BaseException, envelope: Envelope) -> OptimizerError:
             f"The disk was full in the stage {stage}.",
             hint=f"Make room where {envelope.request.workspace} lies.",
         )
+    ending = f"failed: {type(error).__name__}: {first_line(error)}"
+    if foreign and room_is_gone():
+        return short_of_memory(stage, limits, ending)
     if isinstance(error, OptimizerError):
         return error
-    return ToolError(
-        f"The stage {stage} failed: {type(error).__name__}: {first_line(error)}.",
-        hint=f"The whole traceback is in {log_path(envelope.request)}.",
-    )
+    hint = f"The whole traceback is in {log_path(envelope.request)}."
+    return ToolError(f"The stage {stage} {ending}.", hint=hint)
 
 
 def _causes(error: BaseException) -> list[BaseException]:
@@ -147,7 +146,3 @@ def _causes(error: BaseException) -> list[BaseException]:
         chain.append(link)
         link = link.__cause__
     return chain
-
-
-def _speaks_of_memory(error: BaseException) -> bool:
-    return not isinstance(error, OptimizerError) and any(text in str(error) for text in _OUT_OF_MEMORY)

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 from optimizer.errors import ResourceLimitError
+from optimizer.isolation.memory import gigabytes
 from optimizer.isolation.messages import Envelope
-from optimizer.isolation.outcome import gigabytes
-from optimizer.isolation.processes import members, resident_bytes
+from optimizer.isolation.processes import members, memory_of
 
 _LOOK_EVERY_S = 0.1
 _SEARCH_EVERY_S = 1.0
@@ -34,6 +34,8 @@ class Watchdog:
         self._pids: tuple[int, ...] = (leader,)
         self._bytes_at_start = folder_bytes(self._workspace)
         self._lingers_since: float | None = None
+        self.most_data_bytes = 0
+        """The largest data segment that a process of the stage was seen to have."""
 
     def leader_has_ended(self) -> bool:
         """Whether the stage's first process has ended; it is not reaped, so that its id stays its own."""
@@ -66,7 +68,9 @@ class Watchdog:
             self._next_search = now + _SEARCH_EVERY_S
             self._pids = members(self._leader) or (self._leader,)
             self._check_disk()
-        if resident_bytes(self._pids) > self._limits.memory_bytes:
+        memory = memory_of(self._pids)
+        self.most_data_bytes = max(self.most_data_bytes, memory.data_bytes)
+        if memory.resident_bytes > self._limits.memory_bytes:
             needed = f"needed more than {gigabytes(self._limits.memory_bytes)} of memory"
             raise self._over(needed, "Raise the memory limit")
 

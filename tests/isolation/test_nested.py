@@ -64,8 +64,13 @@ def test_the_stages_limits_hold_for_it(bench: Bench) -> None:
 
 
 def test_its_memory_counts_with_the_stages(bench: Bench) -> None:
-    with pytest.raises(ResourceLimitError, match="needed more than"):
+    with pytest.raises(ResourceLimitError, match="needed more than 1 GB"):
         bench.run(nesting("bytearray(4 << 30)"), Limits(time_s=30, memory_bytes=1 << 30))
+
+
+def test_its_crash_under_a_little_limit_counts_as_want_of_memory(bench: Bench) -> None:
+    with pytest.raises(ResourceLimitError, match="stage launch was ended by SIGSEGV, with little left"):
+        bench.run(nesting("import ctypes; ctypes.string_at(0)"), Limits(time_s=30, memory_bytes=100 << 20))
 
 
 def test_it_ends_when_the_stage_is_cancelled(bench: Bench) -> None:
