@@ -48,8 +48,9 @@ def serve(config: Path | None, given: dict[str, Any]) -> None:
 
     Settings come from flags, then from the environment, then from the file of --config.
     """
-    # Here, so that the other commands load no web server.
-    from service.server import run_server
-
     with errors_shown():
-        run_server(load_settings(config, given))
+        settings = load_settings(config, given)
+        # Here, so that neither the other commands nor a refusal wait for a web server.
+        from service.server import run_server
+
+        run_server(settings)

@@ -85,7 +85,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
 def filter_body(context: Any, body: Any) -> bool:
     """Leave out what no JSON Schema can forbid: options that contradict each other or the model's format.
 
-    tests/service/api/test_optimize.py checks that each of these is answered with 422.
+    tests/api/test_optimize.py checks that each of these is answered with 422.
     """
     form = getattr(body, "body", body)  # schemathesis wraps forms whose parts have media types
     options = form.get("options") if isinstance(form, dict) else None
