@@ -10,7 +10,7 @@ from pathlib import Path
 
 SEED = os.environ.get("ONNXPRESS_TEST_SEED", "7")
 SECONDS = os.environ.get("ONNXPRESS_TEST_SECONDS", "25")
-TESTS = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[1]
 # Its files' addresses answer with a job's own status; this one says nothing against the request.
 FAILURE = {"kind": "UnavailableProviderError", "message": "There is no GPU.", "hint": "Use the CPU."}
 
