@@ -20,7 +20,7 @@ from service.jobs import Jobs, JobSpec
 from service.settings import Settings
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
     """The jobs of a server whose stages wait for as long as these tests hold the machine's lock."""
     settings = Settings(data=tmp_path_factory.mktemp("data"), jobs_at_once=1, max_upload_bytes=1 << 20)
@@ -31,7 +31,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
         found.shutdown()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def address(jobs: Jobs) -> Iterator[str]:
     """Where the server listens: a real one, since a test client's streams would not break."""
     config = uvicorn.Config(create_app(jobs), log_config=None, timeout_graceful_shutdown=1)
@@ -50,7 +50,7 @@ def client(address: str) -> Iterator[httpx.Client]:
         yield found
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def add_job(jobs: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """Adds a job of a status with the rows that the runner would write; the engine knows nothing of it."""
     folder = tmp_path_factory.mktemp("files")
