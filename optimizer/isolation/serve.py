@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import threading
 import time
@@ -81,6 +82,8 @@ def serve_stage(run: Callable[[StageRequest, Reporter], None]) -> int:
     Returns:
         The exit code: 0 when `run` came back, 1 when it raised; the driver has been told either way.
     """
+    # A driver in the background of a shell hands SIGINT down ignored; see below.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     envelope = _read_envelope()
     reporter = Reporter(envelope.events_fd)
     problem: OptimizerError | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from textwrap import dedent
 
 import pytest
@@ -97,6 +99,15 @@ FAILURES = {
 }
 
 
+@pytest.fixture
+def ignored_interrupts() -> Iterator[None]:
+    """As a shell starts what it puts into the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ignored_interrupts")
 @pytest.mark.parametrize(("statement", "named"), FAILURES.items())
 def test_an_exception_counts_as_want_of_memory_only_when_none_is_left(
     bench: Bench, statement: str, named: str
