@@ -10,6 +10,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from optimizer.errors import ToolError
 from optimizer.isolation import Limits, SandboxStatus, run_stage, sandbox_status
 from optimizer.options import Options
 from optimizer.results import Admission, Format
@@ -66,10 +67,15 @@ class Jobs:
         migrate(self._database)
         for digest in self.blobs.digests() - self.records.digests():
             self.blobs.remove(digest)  # published by a transaction that was never committed
+        self._work.mkdir(exist_ok=True)
+        for folder in self._work.iterdir():
+            self._runner.clear_remains(folder.name)
         active = self.records.active()
-        for job_id in active:
-            self._runner.folder_of(job_id).clear_remains()
         self._engine.launch()
+        for job_id in active:
+            if self._engine.has_ended(job_id):
+                error = ToolError("The server gave the job up.", hint="The server's log says why.")
+                self._runner.fail(job_id, error)  # does nothing where it ended just now
         log.info("launched", jobs_to_go_on=len(active), database="SQLite: one machine")
 
     def shutdown(self) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from optimizer.errors import OptimizerError, Problem, ToolError
+from optimizer.errors import OptimizerError, Problem, ResourceLimitError, ToolError
 from optimizer.isolation import Limits, StageCancelledError
 from optimizer.options import Options
 from optimizer.pipeline import Driver, Run, Stage
@@ -86,8 +87,11 @@ class Runner:
             Narrator(self._records, job_id, entry).interrupted()
             raise StageInterrupted from None
         except OptimizerError as error:
-            self.fail(job_id, error)
-            return StepResult(ended=True)
+            return self._ended(job_id, error)
+        except Exception as error:
+            # Whatever it was, the job has to end: the engine would drop it, and it would run for ever.
+            log.exception("step failed", job=job_id, stage=entry.stage)
+            return self._ended(job_id, _failure_of_the_server(error, entry.stage))
         finally:
             self._leave(job_id)
 
@@ -115,6 +119,25 @@ class Runner:
             for cancel in self._cancels.values():
                 cancel.set()
             self._idle.wait_for(lambda: not self._cancels, timeout=timeout_s)
+
+    def clear_remains(self, job_id: str) -> None:
+        """Remove what a server that was killed left in a job's folder; only before any step runs."""
+        job = self._records.get(job_id)
+        if job is not None and job.status in ACTIVE:
+            self.folder_of(job_id).clear_remains()
+        elif job is not None and job.status == "failed":
+            self.folder_of(job_id).keep_logs()
+        else:
+            self.folder_of(job_id).remove()
+
+    def _ended(self, job_id: str, error: OptimizerError) -> StepResult:
+        try:
+            self.fail(job_id, error)
+        except Exception as unrecorded:
+            # Most likely the disk is full. The step is left open, so that the next start runs it again.
+            log.exception("job could not be ended", job=job_id)
+            raise StageInterrupted from unrecorded
+        return StepResult(ended=True)
 
     def _enter(self, job_id: str) -> threading.Event:
         with self._idle:
@@ -233,6 +256,17 @@ class Runner:
             return text.replace(prefix, "jobs/")
 
         return {"kind": problem["kind"], "message": strip(problem["message"]), "hint": strip(problem["hint"])}
+
+
+def _failure_of_the_server(error: Exception, stage: str) -> OptimizerError:
+    """What the user gets to know of an error that is none of the optimizer's; the log has the rest."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ResourceLimitError(
+            f"The server's disk was full at the stage {stage}.", hint="Make room, and send the job again."
+        )
+    return ToolError(
+        f"The server failed at the stage {stage}: {type(error).__name__}.", hint="The server's log says more."
+    )
 
 
 def sync_folder(folder: Path, sync: Callable[[int], None] = os.fsync) -> None:

@@ -92,7 +92,8 @@ def test_a_weight_that_two_gemms_share_is_transposed_once() -> None:
         b=rng.normal(size=6).astype(np.float32),
     )
     feeds = {"x": rng.normal(size=(32, 6)).astype(np.float32)}
-    assert loss(built, quantize_dynamic(built, QuantizeDynamic()).model, feeds) < 0.1
+    # Reduced: sums of full-range weights saturate on CPUs without VNNI, which is not asked here.
+    assert loss(built, quantize_dynamic(built, QuantizeDynamic(reduce_range=True)).model, feeds) < 0.1
 
 
 def test_a_gemm_that_is_more_than_a_product_and_a_bias_stays() -> None:

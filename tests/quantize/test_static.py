@@ -154,7 +154,7 @@ def test_an_unknown_name_in_keep_float_is_an_error_with_the_nearest_names() -> N
 def test_a_node_whose_values_have_no_range_stays_in_float_by_name() -> None:
     built, ranges, feeds = small("mlp")
     known = {name: pair for name, pair in ranges.values.items() if name != "e"}
-    result = quantize_static(built, QuantizeStatic(), Ranges(known))
+    result = quantize_static(built, QuantizeStatic(reduce_range=True), Ranges(known))
     assert (
         "Sigmoid Sigmoid_e stays in float: e has no finite range in the calibration data." in result.refusals
     )
@@ -175,7 +175,7 @@ def test_layers_that_share_a_bias_survive_a_value_with_the_name_that_the_quantiz
         **{f"w{i}": rng.normal(0, 0.5, (4, 4, 1, 1)).astype(np.float32) for i in (1, 2, 3)},
     )
     feeds = {"x": rng.random((16, 4, 5, 5), np.float32)}
-    result = quantize_static(built, QuantizeStatic(), ranges_of(built, feeds))
+    result = quantize_static(built, QuantizeStatic(reduce_range=True), ranges_of(built, feeds))
     assert loss(built, result.model, feeds) < 0.05
 
 
@@ -211,7 +211,8 @@ def test_an_operator_of_onnx_runtimes_own_between_two_layers_does_not_stop_them(
         w2=rng.normal(0, 0.4, (8, 8)).astype(np.float32),
     )
     feeds = {"x": rng.normal(size=(16, 8)).astype(np.float32)}
-    result = quantize_static(built, QuantizeStatic(operators="conv_matmul_gemm"), ranges_of(built, feeds))
+    step = QuantizeStatic(operators="conv_matmul_gemm", reduce_range=True)
+    result = quantize_static(built, step, ranges_of(built, feeds))
     graph = result.model.to_proto().graph
     multiplied = [node for node in graph.node if node.op_type == "MatMul"]
     assert all(name.endswith("DequantizeLinear_Output") for node in multiplied for name in node.input)
