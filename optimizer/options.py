@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -24,12 +25,22 @@ class Options(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(map(str, fault['loc'])) or cls.__name__}: {fault['msg']}"
-                for fault in error.errors()
-            )
+            faults = faults_in_words(error.errors(), whole=cls.__name__)
             known = ", ".join(cls.model_fields)
             raise InvalidOptionsError(
                 f"{cls.__name__} does not accept these values: {faults}",
                 hint=f"The fields are: {known}.",
             ) from error
+
+
+def faults_in_words(faults: Iterable[Any], whole: str = "") -> str:
+    """What pydantic found, on one line.
+
+    Args:
+        faults: What `ValidationError.errors()` gives: dictionaries with `loc` and `msg`.
+        whole: The name of what was validated, for a fault that lies in no single field.
+
+    >>> faults_in_words([{"loc": ("a", 0), "msg": "too long"}, {"loc": (), "msg": "odd"}], whole="Goal")
+    'a.0: too long; Goal: odd'
+    """
+    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or whole}: {fault['msg']}" for fault in faults)

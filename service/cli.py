@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from optimizer.cli import app, errors_shown
+from optimizer.cli.goal_options import optional, with_parameters
 from service.settings import Settings, load_settings
 
 __all__ = ["app"]
@@ -22,23 +22,14 @@ def _with_settings(command: Callable[[Path | None, dict[str, Any]], None]) -> Ca
         command(config, {name: value for name, value in values.items() if value is not None})
 
     file = typer.Option("--config", help="TOML file with any of these settings.")
-    parameters = [_parameter("config", Path | None, file)]
+    parameters = [optional("config", Path | None, file)]
     for name, field in Settings.model_fields.items():
         flag = typer.Option(
             f"--{name.replace('_', '-')}",
             help=f"{field.description} (default: {field.default}; ONNXPRESS_{name.upper()})",
         )
-        parameters.append(_parameter(name, field.annotation | None, flag))  # type: ignore[operator]  # a type
-    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it
-    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-    return wrapped
-
-
-def _parameter(name: str, kind: Any, option: Any) -> inspect.Parameter:
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
-    )
+        parameters.append(optional(name, field.annotation | None, flag))  # type: ignore[operator]  # a type
+    return with_parameters(wrapped, command, parameters)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from optimizer.errors import InvalidOptionsError
 from optimizer.isolation import Limits
 from optimizer.model import first_line
+from optimizer.options import faults_in_words
 
 
 class Settings(BaseSettings):
@@ -80,7 +81,7 @@ def load_settings(file: Path | None, given: dict[str, Any]) -> Settings:
             **{name: value for name, value in content.items() if name not in from_environment} | given
         )
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        faults = faults_in_words(error.errors())
         raise InvalidOptionsError(
             f"These settings are not accepted: {faults}.", hint="onnxpress serve --help lists them."
         ) from error

@@ -30,10 +30,24 @@ def _with_fields(command: Callable[..., None], fields: tuple[str, ...]) -> Calla
         if name != "goal"
     ]
     parameters = [*own, *(option(name) for name in fields)]
+    return with_parameters(wrapped, command, parameters)
+
+
+def with_parameters(
+    wrapped: Callable[..., None], command: Callable[..., None], parameters: list[inspect.Parameter]
+) -> Callable[..., None]:
+    """Let typer see a function as the command whose place it takes, with parameters made at run time."""
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it
     wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
     return wrapped
+
+
+def optional(name: str, kind: Any, flag: Any) -> inspect.Parameter:
+    """A parameter that is None where the option was not given."""
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, flag]
+    )
 
 
 def _split(value: Any) -> Any:
@@ -53,12 +67,7 @@ def option(name: str) -> inspect.Parameter:
     flag = typer.Option(
         f"--{name.replace('_', '-')}", help=f"{field.description}{default}", rich_help_panel="Goal"
     )
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[option_type(field.annotation), flag],
-    )
+    return optional(name, option_type(field.annotation), flag)
 
 
 def option_type(annotation: Any) -> Any:

@@ -89,9 +89,8 @@ async def post_benchmark(request: Request, response: Response, jobs: TheJobs) ->
     """Measure a model of its own (a form), or the baseline and choice of a finished job (JSON), as a job."""
     if request.headers.get("content-type", "").split(";")[0].strip() == "application/json":
         wanted = BenchmarkRequest.parse(await _json_body(request))
-        spec = _spec(
-            wanted, of=wanted.job, upload=(await run_in_threadpool(jobs.records.need, wanted.job)).spec.upload
-        )
+        measured = await run_in_threadpool(jobs.records.need, wanted.job)
+        spec = _spec(wanted, of=wanted.job, upload=measured.spec.upload)
         job_id = await run_in_threadpool(jobs.accept, spec, {})
     else:
         async with received(request, jobs, _FILES) as form:

@@ -12,10 +12,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from optimizer.errors import OptimizerError, Problem
-from optimizer.options import Options
-from service.jobs import RequestError
+from optimizer.options import Options, faults_in_words
+from service.errors import RequestError
 from service.jobs.narration import log
-from service.storage.uploads import UploadError
 
 STATUSES = {
     "InvalidModelError": 400,
@@ -92,14 +91,13 @@ def add_problems(app: FastAPI) -> None:
         return _send(failure_of(error.job_id, error.problem))
 
     @app.exception_handler(RequestError)
-    @app.exception_handler(UploadError)
-    async def request_error(request: Request, error: RequestError | UploadError) -> JSONResponse:
+    async def request_error(request: Request, error: RequestError) -> JSONResponse:
         kind = type(error).__name__
         return problem_response(request, {"kind": kind, "message": error.message, "hint": error.hint})
 
     @app.exception_handler(RequestValidationError)
     async def invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        faults = faults_in_words(error.errors())
         hint = "GET /openapi.json says what is expected."
         return problem_response(
             request, {"kind": "InvalidRequestError", "message": f"{faults}.", "hint": hint}

@@ -10,6 +10,7 @@ from optimizer.options import Options
 from optimizer.results import Candidate, Choice, Measurement, Quality
 from service.api.problems import ProblemDetails, failure_of
 from service.jobs import Job, JobStore, JobSummary, Kind, Status
+from service.jobs.records import INPUT_ROLES
 
 _DOWNLOADS = ("artifact", "manifest", "example", "report")
 
@@ -98,7 +99,7 @@ def job_view(job: Job, records: JobStore) -> JobView:
     """A job with its progress and results."""
     outcome = job.outcome
     notices = tuple(dict.fromkeys(event.data["message"] for event in records.events_of(job.id, "notice")))
-    inputs = {role: file for role, file in job.files.items() if role in _INPUTS}
+    inputs = {role: file for role, file in job.files.items() if role in INPUT_ROLES}
     view: dict[str, Any] = {
         "goal": job.spec.goal,
         "files": {role: _file(file) for role, file in inputs.items()},
@@ -117,9 +118,6 @@ def job_view(job: Job, records: JobStore) -> JobView:
         artifact=_file(job.files["model"]),
         quality=outcome.confirmation.quality,
     )
-
-
-_INPUTS = ("upload", "calibration", "evaluation", "unlabelled")
 
 
 def _line(job: JobSummary) -> dict[str, Any]:

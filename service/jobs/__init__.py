@@ -3,7 +3,6 @@
 from service.jobs.errors import (
     JobEndedError,
     JobRunningError,
-    RequestError,
     UnknownCandidateError,
     UnknownJobError,
 )
@@ -22,7 +21,6 @@ __all__ = [
     "JobSummary",
     "Jobs",
     "Kind",
-    "RequestError",
     "Status",
     "UnknownCandidateError",
     "UnknownJobError",

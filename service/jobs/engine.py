@@ -40,7 +40,7 @@ class Engine:
             "application_version": _APPLICATION_VERSION,
             "executor_id": _EXECUTOR,
             "log_level": "WARNING",
-            "serializer": _json_serializer(),
+            "serializer": DBOSPortableJSONSerializer(),  # the default would pickle
         }
         DBOS(config=config)
         _register(runner)
@@ -53,7 +53,7 @@ class Engine:
         self._client = DBOSClient(
             system_database_url=str(self._database.url),
             system_database_engine=self._database,
-            serializer=_json_serializer(),
+            serializer=DBOSPortableJSONSerializer(),
         )
 
     def enqueue(self, connection: Any, job_id: str, plan: tuple[Entry, ...]) -> None:
@@ -87,10 +87,6 @@ class Engine:
     def shutdown(self) -> None:
         """Stop; jobs that have not ended are taken up by the next `launch`. The runner is stopped before."""
         DBOS.destroy(destroy_registry=True)
-
-
-def _json_serializer() -> Any:
-    return DBOSPortableJSONSerializer()  # the default would pickle
 
 
 def _register(runner: Runner) -> None:

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-
-class RequestError(Exception):
-    """A request that fits no job as it stands; message and hint reach the user."""
-
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+from service.errors import RequestError
 
 
 class UnknownJobError(RequestError):

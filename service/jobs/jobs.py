@@ -27,7 +27,6 @@ from service.storage.database import migrate, open_database
 
 # A look at an upload is short; it takes no machine lock, so that a request never waits for a measurement.
 _ADMISSION = Limits(time_s=120, memory_bytes=2 << 30)
-INPUT_ROLES = ("upload", "calibration", "evaluation", "unlabelled")
 
 
 class Health(Options):

@@ -21,6 +21,7 @@ from service.storage.tables import EventRow, FileRow, JobRow
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 Kind = Literal["optimize", "benchmark"]
 ACTIVE: tuple[Status, ...] = ("queued", "running")
+INPUT_ROLES = ("upload", "calibration", "evaluation", "unlabelled")
 
 
 class JobSpec(Options):

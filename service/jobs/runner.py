@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from optimizer.errors import OptimizerError, Problem, ResourceLimitError, ToolError
@@ -269,7 +268,7 @@ def _failure_of_the_server(error: Exception, stage: str) -> OptimizerError:
     )
 
 
-def sync_folder(folder: Path, sync: Callable[[int], None] = os.fsync) -> None:
+def sync_folder(folder: Path) -> None:
     """Bring a folder's files to the disk, so that a finished stage outlives a power cut."""
     for parent, _, names in os.walk(folder):
         for path in (parent, *(os.path.join(parent, name) for name in names)):
@@ -278,6 +277,6 @@ def sync_folder(folder: Path, sync: Callable[[int], None] = os.fsync) -> None:
             except OSError:
                 continue  # a link, or a file that may not be read: none of ours
             try:
-                sync(descriptor)
+                os.fsync(descriptor)
             finally:
                 os.close(descriptor)

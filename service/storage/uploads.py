@@ -12,6 +12,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from optimizer.errors import InvalidOptionsError, ResourceLimitError
+from service.errors import RequestError
 from service.storage.blobs import BlobStore, BlobWriter, Draft
 from service.storage.filenames import clean_filename
 
@@ -24,13 +25,8 @@ _SEND_A_FORM = "Send it with `curl -F model=@FILE`."
 _PLAIN_ENCODINGS = ("", "7bit", "8bit", "binary")
 
 
-class UploadError(Exception):
-    """A body that cannot be taken; message and hint reach the user."""
-
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+class UploadError(RequestError):
+    """A body that cannot be taken."""
 
 
 class UploadTooLargeError(UploadError):
