@@ -35,6 +35,7 @@ _PACKAGES = (
     "onnxruntime-gpu",
     "onnxslim",
     "tensorflow",
+    "tensorflow-cpu",
     "tf2onnx",
     "tf-keras",
 )

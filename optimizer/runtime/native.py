@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -31,6 +32,7 @@ _DEVICE_FAILURE = re.compile(r"\b(CUDA|CUDNN|CUBLAS|CUFFT|CURAND)(_STATUS|_ERROR
 @functools.cache
 def onnxruntime() -> Any:
     """Import ONNX Runtime and keep it quiet."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at the import; on by default since 1.31
     import onnxruntime
 
     # What matters reaches us as an exception or in get_providers(); its stderr lines are for nobody.

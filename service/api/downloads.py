@@ -38,6 +38,7 @@ def _content(media_type: str) -> dict[int | str, dict[str, Any]]:
     return {200: whole, 206: part, **_NOT_CHANGED, **_ERRORS}
 
 
+@router.head("/artifact", include_in_schema=False)
 @router.get(
     "/artifact",
     summary="The chosen model",
@@ -50,6 +51,7 @@ def artifact(job: TheJob, jobs: TheJobs, if_none_match: IfNoneMatch = None) -> R
     return _send(jobs, _result(job, "model"), "application/onnx", if_none_match, name)
 
 
+@router.head("/manifest", include_in_schema=False)
 @router.get(
     "/manifest", summary="The manifest", response_class=FileResponse, responses=_content("application/json")
 )
@@ -58,6 +60,7 @@ def manifest(job: TheJob, jobs: TheJobs, if_none_match: IfNoneMatch = None) -> R
     return _send(jobs, _result(job, "manifest"), "application/json", if_none_match)
 
 
+@router.head("/example", include_in_schema=False)
 @router.get(
     "/example", summary="An example", response_class=FileResponse, responses=_content("text/x-python")
 )
@@ -66,6 +69,7 @@ def example(job: TheJob, jobs: TheJobs, if_none_match: IfNoneMatch = None) -> Re
     return _send(jobs, _result(job, "example"), "text/x-python", if_none_match)
 
 
+@router.head("/report", include_in_schema=False)
 @router.get("/report", summary="The report", response_class=FileResponse, responses=_content("text/html"))
 def report(job: TheJob, jobs: TheJobs, if_none_match: IfNoneMatch = None) -> Response:
     """The table, the choice and the reasons on one page."""
@@ -75,6 +79,7 @@ def report(job: TheJob, jobs: TheJobs, if_none_match: IfNoneMatch = None) -> Res
     return answer
 
 
+@router.head("/candidates/{name}/model", include_in_schema=False)
 @router.get(
     "/candidates/{name}/model",
     summary="A candidate",

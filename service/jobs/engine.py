@@ -92,7 +92,7 @@ class Engine:
 def _register(runner: Runner) -> None:
     @DBOS.step(name="step")
     def step(job_id: str, entry: dict[str, Any], spent_s: float) -> dict[str, Any]:
-        return runner.run_step(job_id, Entry.model_validate(entry), spent_s).model_dump(mode="json")
+        return runner.run_step(job_id, entry, spent_s).model_dump(mode="json")
 
     @DBOS.workflow(name=_WORKFLOW, max_recovery_attempts=_MAX_RECOVERY_ATTEMPTS)
     def run_job(job_id: str, plan: list[dict[str, Any]]) -> None:

@@ -19,7 +19,7 @@ from service.jobs.engine import Engine
 from service.jobs.errors import JobEndedError, JobRunningError
 from service.jobs.narration import log
 from service.jobs.plan import plan_of
-from service.jobs.records import ACTIVE, JobSpec, JobStore
+from service.jobs.records import ACTIVE, JobFile, JobSpec, JobStore
 from service.jobs.runner import Runner
 from service.settings import Settings
 from service.storage.blobs import BlobStore, Draft
@@ -123,11 +123,13 @@ class Jobs:
             JobEndedError: If the job to measure has no result.
         """
         job_id = uuid.uuid4().hex
-        inputs = dict(drafts) if spec.of is None else self._measured(spec.of)
         with self.records.change(job_id) as change:
             change.create(spec)
-            for role, draft in inputs.items():
+            for role, draft in drafts.items():
                 change.add_file(role, draft)
+            if spec.of is not None:
+                for file in self._measured(spec.of):
+                    change.add_blob(file)
             for notice in spec.notices:
                 change.add_event("notice", {"message": notice})
             self._engine.enqueue(change.session, job_id, plan_of(spec))
@@ -184,7 +186,7 @@ class Jobs:
             free_bytes=shutil.disk_usage(self._folder).free,
         )
 
-    def _measured(self, job_id: str) -> dict[str, Draft]:
+    def _measured(self, job_id: str) -> list[JobFile]:
         """The baseline and the choice of a finished job, as inputs of another."""
         job = self.records.need(job_id)
         if job.status in ACTIVE:
@@ -198,7 +200,7 @@ class Jobs:
         wanted = {"baseline": job.files["baseline"]}
         if job.files["model"].sha256 != job.files["baseline"].sha256:
             wanted[chosen] = job.files["model"]
-        return {
-            f"measured/{number}": self.blobs.draft_of(self.blobs.path(file.sha256), f"{name}.onnx")
+        return [
+            file.model_copy(update={"role": f"measured/{number}", "filename": f"{name}.onnx"})
             for number, (name, file) in enumerate(wanted.items())
-        }
+        ]

@@ -10,7 +10,7 @@ import structlog
 from optimizer.isolation import StageEvent
 from optimizer.results import Candidate
 from service.jobs.plan import Entry
-from service.jobs.records import JobStore
+from service.jobs.records import Event, JobStore
 
 log: Any = structlog.get_logger("onnxpress")
 
@@ -31,7 +31,12 @@ class Narrator:
 
     def starts(self) -> int:
         """How often this step was started before, and neither ended nor was interrupted by a clean stop."""
-        return self._count("started") - self._count("interrupted")
+        return len(self._events("started")) - len(self._events("interrupted"))
+
+    def seconds(self) -> float | None:
+        """How long the step ran, where it has ended before."""
+        found = [event.data["seconds"] for event in self._events("finished")]
+        return found[0] if found else None
 
     def started(self) -> None:
         """The step begins; noted before its child is started."""
@@ -63,8 +68,15 @@ class Narrator:
         self._add("finished", {**self._step, "seconds": round(seconds, 3)})
         log.info("stage finished", job=self._job_id, seconds=round(seconds, 3), **self._step)
 
-    def _count(self, kind: str) -> int:
-        return sum(event.data == self._step for event in self._records.events_of(self._job_id, kind))
+    def _events(self, kind: str) -> list[Event]:
+        """Those of this step."""
+        events = self._records.events_of(self._job_id, kind)
+        names = ("stage", "recipe", "batch_size")
+        return [
+            event
+            for event in events
+            if {name: event.data[name] for name in names if name in event.data} == self._step
+        ]
 
     def _add(self, kind: str, data: dict[str, Any]) -> None:
         with self._records.change(self._job_id) as change:

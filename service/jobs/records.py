@@ -252,6 +252,11 @@ class JobChange:
         )
         self.session.flush()
 
+    def add_blob(self, file: JobFile) -> None:
+        """Note a file as the job's that is in the store already, since another job names it."""
+        self.session.add(FileRow(job_id=self._job_id, **file.model_dump()))
+        self.session.flush()
+
     def delete(self) -> set[str]:
         """Remove the job's rows; returns the digests of the blobs that no job names any more."""
         mine = set(self.session.scalars(sa.select(FileRow.sha256).where(FileRow.job_id == self._job_id)))

@@ -6,8 +6,9 @@ import errno
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
-from optimizer.errors import OptimizerError, Problem, ResourceLimitError, ToolError
+from optimizer.errors import OptimizerError, Problem, ResourceLimitError, ToolError, UnsafeModelError
 from optimizer.isolation import Limits, StageCancelledError
 from optimizer.options import Options
 from optimizer.pipeline import Driver, Run, Stage
@@ -17,7 +18,7 @@ from service.jobs.folders import JobFolder
 from service.jobs.narration import Narrator, log
 from service.jobs.plan import Entry
 from service.jobs.records import ACTIVE, Benchmarked, BenchmarkOutcome, Job, JobStore
-from service.storage.blobs import BlobStore
+from service.storage.blobs import BlobStore, Draft
 
 MAX_STARTS = 10
 _RESTARTS = 2
@@ -62,12 +63,12 @@ class Runner:
         """Where a job's files lie while it runs."""
         return JobFolder(self._folder / job_id)
 
-    def run_step(self, job_id: str, entry: Entry, spent_s: float) -> StepResult:
+    def run_step(self, job_id: str, planned: dict[str, Any], spent_s: float) -> StepResult:
         """Run one step to its end.
 
         Args:
             job_id: The job.
-            entry: The step.
+            planned: The step, an `Entry` as JSON; another version may have planned it.
             spent_s: Seconds that the job's stages ran so far; they count against its time budget.
 
         Raises:
@@ -81,16 +82,16 @@ class Runner:
             with self._records.change(job_id) as change:
                 if change.move("running"):
                     log.info("job started", job=job_id)
-            return self._run(job, entry, spent_s, cancel)
+            return self._run(job, Entry.model_validate(planned), spent_s, cancel)
         except StageCancelledError:
-            Narrator(self._records, job_id, entry).interrupted()
             raise StageInterrupted from None
         except OptimizerError as error:
             return self._ended(job_id, error)
         except Exception as error:
             # Whatever it was, the job has to end: the engine would drop it, and it would run for ever.
-            log.exception("step failed", job=job_id, stage=entry.stage)
-            return self._ended(job_id, _failure_of_the_server(error, entry.stage))
+            stage = str(planned.get("stage"))
+            log.exception("step failed", job=job_id, stage=stage)
+            return self._ended(job_id, _failure_of_the_server(error, stage))
         finally:
             self._leave(job_id)
 
@@ -164,11 +165,13 @@ class Runner:
         return tuple(Entry(stage="apply", recipe=recipe.name) for recipe in plan.recipes)
 
     def _run_stage(self, job: Job, entry: Entry, spent_s: float, cancel: threading.Event) -> float:
+        narrator = Narrator(self._records, job.id, entry)
+        if (before := narrator.seconds()) is not None:
+            return before  # the server was killed before the engine had recorded it
         folder = self.folder_of(job.id)
         folder.link_inputs(job.files, self._blobs)
         files = folder.workspace(entry.batch_size)
         result = f"candidates/{entry.recipe}" if entry.recipe else entry.stage
-        narrator = Narrator(self._records, job.id, entry)
         starts = narrator.starts()
         if starts >= MAX_STARTS:
             raise ToolError(
@@ -182,15 +185,19 @@ class Runner:
         narrator.started()
         run = Run(narrator.on_event, cancel, self._limits, restarts=_RESTARTS)
         driver = Driver(self._request(job, entry, files), run, finished)
-        if entry.recipe:
-            recipes = {recipe.name: recipe for recipe in files.read("plan", Plan).recipes}
-            over_budget = spent_s > job.spec.goal.time_budget_s
-            seconds = driver.make_candidate(recipes[entry.recipe], over_budget=over_budget)
-            made = files.read(result, Candidate)
-            self._keep_candidate(job, files, made)
-            narrator.candidate(made)
-        else:
-            seconds = driver.run_stages((Stage(entry.stage, entry.lock),))
+        try:
+            if entry.recipe:
+                recipes = {recipe.name: recipe for recipe in files.read("plan", Plan).recipes}
+                over_budget = spent_s > job.spec.goal.time_budget_s
+                seconds = driver.make_candidate(recipes[entry.recipe], over_budget=over_budget)
+                made = files.read(result, Candidate)
+                self._keep_candidate(job, files, made)
+                narrator.candidate(made)
+            else:
+                seconds = driver.run_stages((Stage(entry.stage, entry.lock),))
+        except StageCancelledError:
+            narrator.interrupted()
+            raise
         sync_folder(files.folder)
         narrator.finished(seconds)
         return seconds
@@ -214,7 +221,7 @@ class Runner:
     def _keep_candidate(self, job: Job, files: Workspace, made: Candidate) -> None:
         path = files.candidate(made.name)
         if made.sha256 is not None and path.exists():
-            draft = self._blobs.draft_of(path, f"{made.name}.onnx")
+            draft = self._draft_of(path)
             with self._records.change(job.id) as change:
                 change.add_file(f"candidates/{made.name}", draft)
 
@@ -228,7 +235,7 @@ class Runner:
             kept["baseline"] = files.baseline(files.read("measure", Measurements).baseline)
         else:
             found, kept = self._benchmark_outcome(job), {}
-        drafts = {role: self._blobs.draft_of(path, path.name) for role, path in kept.items()}
+        drafts = {role: self._draft_of(path) for role, path in kept.items()}
         with self._records.change(job.id) as change:
             for role, draft in drafts.items():
                 change.add_file(role, draft)
@@ -236,6 +243,11 @@ class Runner:
                 change.add_event("succeeded")
                 log.info("job succeeded", job=job.id)
         self.folder_of(job.id).remove()
+
+    def _draft_of(self, path: Path) -> Draft:
+        if path.parent.resolve() != path.parent:  # a stage that was taken over may have put a link there
+            raise UnsafeModelError(f"The folder of the result {path.name} is a link.")
+        return self._blobs.draft_of(path, path.name)
 
     def _benchmark_outcome(self, job: Job) -> BenchmarkOutcome:
         folders = [self.folder_of(job.id).workspace(size) for size in job.spec.batch_sizes]
