@@ -18,6 +18,7 @@ import tensorflow as tf
 import tf2onnx
 from tensorflow.python.framework import convert_to_constants
 from tf2onnx import optimizer, tf_loader, tfonnx
+from tf2onnx.graph import Graph
 from tf2onnx.optimizer.global_pool_optimizer import GlobalPoolOptimizer
 
 from optimizer.convert import op_converters  # noqa: F401  # importing it fills tf2onnx's registry
@@ -54,7 +55,11 @@ def convert_savedmodel(folder: Path, signature: str) -> onnx.ModelProto:
 
 
 def _convert_savedmodel(folder: Path, signature: str) -> onnx.ModelProto:
-    with _explained("tf2onnx could not convert the model") as complaints, _inlining_of_compiled_functions():
+    with (
+        _explained("tf2onnx could not convert the model") as complaints,
+        _inlining_of_compiled_functions(),
+        _nodes_in_order(),
+    ):
         graph_def, inputs, outputs, tables, names = tf_loader.from_saved_model(
             str(folder),
             None,
@@ -93,7 +98,7 @@ def convert_tflite(path: Path, names: Mapping[str, str], *, dequantize: bool) ->
     Raises:
         UnsupportedModelError: Naming each operator and node that has no converter.
     """
-    with _explained("tf2onnx could not convert the TFLite file") as complaints:
+    with _explained("tf2onnx could not convert the TFLite file") as complaints, _nodes_in_order():
         with tf.device("/cpu:0"), tf.Graph().as_default() as tf_graph:
             graph = tfonnx.process_tf_graph(
                 tf_graph,
@@ -199,6 +204,24 @@ def _inlining_of_compiled_functions() -> Iterator[None]:
         yield
     finally:
         convert_to_constants.tf_optimizer = grappler
+
+
+@contextlib.contextmanager
+def _nodes_in_order() -> Iterator[None]:
+    """Let tf2onnx walk a graph's nodes by name: it keeps them in sets, which go by their addresses.
+
+    Else two conversions of one model differ in names, and even in what the optimizers merge.
+    """
+    unordered = Graph.extract_sub_graph_nodes
+
+    def ordered(self: Any, *arguments: Any, **options: Any) -> list[Any]:
+        return sorted(unordered(self, *arguments, **options), key=lambda node: node.name)
+
+    Graph.extract_sub_graph_nodes = ordered
+    try:
+        yield
+    finally:
+        Graph.extract_sub_graph_nodes = unordered
 
 
 def _remove_marks(graph_def: Any) -> None:

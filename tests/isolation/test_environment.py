@@ -58,6 +58,7 @@ def test_the_environment_is_clean(bench: Bench, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv(name, "C")
     bench.run("import os, json; reporter.progress(None, json.dumps(dict(os.environ)))")
     seen = json.loads(bench.messages[0])
+    assert (seen["ORT_DISABLE_TELEMETRY"], seen["PYTHONHASHSEED"]) == ("1", "0")
     assert {"CUDA_VISIBLE_DEVICES", "OPENBLAS_CORETYPE", "OMP_NUM_THREADS", "LC_ALL"} <= seen.keys()
     assert (
         not {"PYTHONPATH", "PYTHONHOME", "LD_PRELOAD", "AWS_SECRET_ACCESS_KEY", "TF_VAR_password"}
