@@ -23,10 +23,22 @@ def opened(folder: Path) -> Iterator[Jobs]:
         jobs.shutdown()
 
 
-def submit(jobs: Jobs, model: Path) -> str:
-    """Accept a file for optimization without a look at it."""
+def submit(jobs: Jobs, model: Path, **data: Path) -> str:
+    """Accept a file and its data for optimization without a look at them."""
     spec = JobSpec(kind="optimize", goal=Goal(threads=1), upload=model.name)
-    return jobs.accept(spec, {"upload": jobs.blobs.draft_of(model, model.name)})
+    files = {"upload": model, **data}
+    return jobs.accept(spec, {role: jobs.blobs.draft_of(path, path.name) for role, path in files.items()})
+
+
+def submit_benchmark(jobs: Jobs, model: Path | str, batch_sizes: tuple[int, ...]) -> str:
+    """Accept a benchmark of a file, or of the finished job of an id."""
+    of = model if isinstance(model, str) else None
+    spec = JobSpec(
+        kind="benchmark", goal=Goal(threads=1), upload="model.onnx", batch_sizes=batch_sizes, of=of
+    )
+    return jobs.accept(
+        spec, {} if isinstance(model, str) else {"upload": jobs.blobs.draft_of(model, model.name)}
+    )
 
 
 def wait(jobs: Jobs, job_id: str, *, until: Callable[[Job], bool], timeout_s: float = 120.0) -> Job:

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,8 @@ class Tally:
 
     kills: Counter[str] = field(default_factory=Counter)
     accepted: int = 0
+    broken_uploads: int = 0
+    """Requests that a kill left without an answer, or with a refusal."""
     lost: int = 0
     """Accepted jobs that are gone, or ended as anything but succeeded."""
     ran_again: int = 0
@@ -69,6 +72,8 @@ class Killing:
         self._chance = random.Random(seed)
         self._models = [_write_model(folder, number) for number in range(models)]
         self._jobs: dict[str, int] = {}
+        self._benchmarks: list[str] = []
+        self._uploads = ThreadPoolExecutor(max_workers=4)
         self._stack = ExitStack()
         self.tally = Tally()
 
@@ -77,11 +82,15 @@ class Killing:
         expected = self._undisturbed()
         server = self._start()
         while sum(self.tally.kills.values()) < kills or self.tally.accepted < jobs:
+            upload = None
             if self.tally.accepted < jobs and self._active(server) < 4:
-                self._submit(server)
+                # In a thread of its own, so that kills hit requests too.
+                upload = self._uploads.submit(self._submit, server, self._chance.randrange(len(self._models)))
             time.sleep(self._chance.uniform(0.1, 1.5))
             if sum(self.tally.kills.values()) < kills:
                 server = self._kill(server)
+            if upload is not None:
+                upload.result()
         self._await_ends(server)
         self._count(server, expected)
         self._stack.close()
@@ -105,12 +114,16 @@ class Killing:
     def _start(self) -> Server:
         return self._stack.enter_context(serving(self._folder, "--data", "data"))
 
-    def _submit(self, server: Server) -> None:
-        number = self._chance.randrange(len(self._models))
+    def _submit(self, server: Server, number: int) -> None:
+        model = self._models[number]
         try:
-            self._jobs[server.submit(self._models[number], OPTIONS)] = number
-        except AssertionError:
-            return  # the look at the upload was killed: not accepted
+            if self.tally.accepted % 4 == 3:
+                self._benchmarks.append(server.submit_benchmark(model, {"threads": 1, "batch_sizes": [1, 2]}))
+            else:
+                self._jobs[server.submit(model, OPTIONS)] = number
+        except (AssertionError, httpx.TransportError):
+            self.tally.broken_uploads += 1  # the server, or its look at the upload, was killed: not accepted
+            return
         self.tally.accepted += 1
 
     def _active(self, server: Server) -> int:
@@ -138,23 +151,25 @@ class Killing:
             time.sleep(0.5)
 
     def _count(self, server: Server, expected: list[dict[str, str]]) -> None:
-        for job, number in self._jobs.items():
-            answer = httpx.get(f"{server.address}/jobs/{job}", timeout=30)
-            found = answer.json()
+        # A job may have been accepted whose answer was lost with the server: it counts as well.
+        listed = {job["id"] for job in server.get("/jobs?limit=200")["jobs"]}
+        for job in listed | self._jobs.keys() | set(self._benchmarks):
+            found = httpx.get(f"{server.address}/jobs/{job}", timeout=30).json()
             if found.get("status") != "succeeded":
                 self.tally.lost += 1
                 continue
-            hashes = _hashes(found)
-            self.tally.candidates += len(hashes)
-            differ = hashes.items() ^ expected[number].items()
-            self.tally.other_hashes += len({name for name, _ in differ})
             self._count_steps([(kind, data) for _, kind, data in server.events(job)])
+            if job in self._jobs:
+                hashes = _hashes(found)
+                self.tally.candidates += len(hashes)
+                differ = hashes.items() ^ expected[self._jobs[job]].items()
+                self.tally.other_hashes += len({name for name, _ in differ})
 
     def _count_steps(self, events: list[tuple[str, Any]]) -> None:
-        finished: set[tuple[Any, Any]] = set()
-        started: Counter[tuple[Any, Any]] = Counter()
+        finished: set[tuple[Any, ...]] = set()
+        started: Counter[tuple[Any, ...]] = Counter()
         for kind, data in events:
-            step = (data.get("stage"), data.get("recipe"))
+            step = (data.get("stage"), data.get("recipe"), data.get("batch_size"))
             if kind == "finished":
                 finished.add(step)
             elif kind == "started":

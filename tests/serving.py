@@ -44,6 +44,13 @@ class Server:
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 
+    def submit_benchmark(self, model: Path, options: dict[str, Any]) -> str:
+        """Send a model to /benchmark; returns the job's id."""
+        files, form = {"model": (model.name, model.read_bytes())}, {"options": json.dumps(options)}
+        answer = httpx.post(f"{self.address}/benchmark", files=files, data=form, timeout=60)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
     def events(self, job: str, after: int | None = None) -> Iterator[tuple[int, str, Any]]:
         """Follow a job from the event after a number: numbers, kinds and data."""
         headers = {} if after is None else {"Last-Event-ID": str(after)}

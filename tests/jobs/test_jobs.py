@@ -17,12 +17,13 @@ def model(tmp_path: Path) -> Path:
 
 def test_a_job_ends_with_its_files_in_the_store_and_nothing_else_left(tmp_path: Path, model: Path) -> None:
     with opened(tmp_path) as jobs:
-        job = wait(jobs, submit(jobs, model), until=has_ended)
+        job = wait(jobs, submit(jobs, model, unlabelled=tmp_path / "samples.npz"), until=has_ended)
         assert job.status == "succeeded", job.problem
         assert {"upload", "model", "manifest", "example", "report", "baseline"} <= job.files.keys()
         assert job.outcome is not None
         assert job.outcome.upload == "model.onnx"
         assert job.outcome.artifact_sha256 == job.files["model"].sha256
+        assert job.outcome.samples.source == "calibration"  # inputs without labels serve as well
         events = jobs.records.events_after(job.id, 0)
         assert [event.number for event in events] == list(range(1, len(events) + 1))
         assert events[-1].kind == "succeeded"
