@@ -66,7 +66,7 @@ def compare(
         _require_same_form(ours, theirs)
     measured = tuple(
         _measure(name, [(ours[name], theirs[name]) for ours, theirs in runs], prepared, noise.get(name, 0.0))
-        for name in runs[0][1]
+        for name in runs[0][0]  # in the order of the ONNX file: TensorFlow's own differs from run to run
     )
     for result in measured:
         if not _within(result):
