@@ -36,7 +36,7 @@ class Goal(Options):
     min_agreement: float = Field(default=0.97, gt=0.0, le=1.0)
     """Without labels, for class scores: least fraction of answers equal to the baseline's."""
 
-    max_relative_error: float = Field(default=0.05, gt=0.0)
+    max_relative_error: float = Field(default=0.05, gt=0.0, allow_inf_nan=False)
     """Without labels, for any other output: largest mean relative L2 error per sample."""
 
     batch_size: int = Field(default=1, ge=1)
@@ -45,7 +45,7 @@ class Goal(Options):
     threads: int | None = Field(default=None, ge=1)
     """Intra-operator threads; left out: the cores that this process may use, container quota included."""
 
-    time_budget_s: float = Field(default=300.0, gt=0.0)
+    time_budget_s: float = Field(default=300.0, gt=0.0, allow_inf_nan=False)
     """Seconds after which no further candidate is made."""
 
     techniques: tuple[Technique, ...] = ("simplification", "quantization", "precision")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from optimizer.errors import InvalidOptionsError
 
@@ -23,13 +24,19 @@ class Options(BaseModel):
             InvalidOptionsError: Naming each field that is unknown or out of range, and why.
         """
         try:
-            return cls.model_validate(values)
+            found = cls.model_validate(values)
+            found.model_dump_json()  # it goes to the stages as JSON, which lone surrogates cannot
+            return found
         except ValidationError as error:
             faults = faults_in_words(error.errors(), whole=cls.__name__)
             known = ", ".join(cls.model_fields)
             raise InvalidOptionsError(
                 f"{cls.__name__} does not accept these values: {faults}",
                 hint=f"The fields are: {known}.",
+            ) from error
+        except PydanticSerializationError as error:
+            raise InvalidOptionsError(
+                f"{cls.__name__} does not accept these values: a text in them is no Unicode."
             ) from error
 
 

@@ -6,11 +6,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
 from service.api import benchmark, downloads, health, jobs, optimize
+from service.api.foreign import refuse_foreign
 from service.api.problems import ProblemDetails, add_problems
 from service.jobs import Jobs
 
@@ -48,6 +49,7 @@ def create_app(jobs_of_server: Jobs) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
+        dependencies=[Depends(refuse_foreign)],
     )
     app.state.jobs = jobs_of_server
     add_problems(app)

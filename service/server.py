@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 import signal
@@ -18,7 +17,7 @@ from optimizer.errors import InvalidOptionsError
 from optimizer.isolation import sandbox_status
 from service.app import create_app
 from service.jobs import Jobs
-from service.settings import Settings
+from service.settings import Settings, is_loopback
 from service.storage.claim import claimed
 
 
@@ -35,10 +34,11 @@ def run_server(settings: Settings) -> None:
     # uvicorn raises the signal that ended it again: it must not end the process before the jobs' shutdown.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
+    os.umask(0o077)  # models and samples are for nobody else on this machine
     with claimed(settings.data), _listen(settings) as listener:
         jobs = Jobs(settings)
-        jobs.launch()
         try:
+            jobs.launch()
             host, port = listener.getsockname()[:2]
             structlog.get_logger("onnxpress").info("listening", host=host, port=port)
             config = uvicorn.Config(
@@ -84,13 +84,7 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def _require_loopback(settings: Settings) -> None:
-    if settings.insecure or settings.host == "localhost":
-        return
-    try:
-        is_loopback = ipaddress.ip_address(settings.host).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
+    if not settings.insecure and not is_loopback(settings.host):
         raise InvalidOptionsError(
             f"The host {settings.host} lets other machines in, and this server asks for no key.",
             hint="Keep --host 127.0.0.1, or put it behind a proxy that asks who is there and say --insecure.",

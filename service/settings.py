@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -43,10 +44,10 @@ class Settings(BaseSettings):
     jobs_at_once: int = Field(default=2, ge=1, le=64)
     """Jobs that run at the same time; a measurement always has the machine for itself."""
 
-    memory_limit_gib: float = Field(default=8.0, ge=0.1)
+    memory_limit_gib: float = Field(default=8.0, ge=0.1, allow_inf_nan=False)
     """GiB of memory that one stage of a job may use."""
 
-    time_limit_s: float = Field(default=3600.0, ge=1.0)
+    time_limit_s: float = Field(default=3600.0, ge=1.0, allow_inf_nan=False)
     """Seconds that one stage of a job may take."""
 
     log_format: Literal["json", "text"] = "json"
@@ -59,6 +60,18 @@ class Settings(BaseSettings):
     def limits(self) -> Limits:
         """What one stage may take."""
         return Limits(memory_bytes=int(self.memory_limit_gib * 2**30), time_s=self.time_limit_s)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a host.
+
+    >>> is_loopback("localhost"), is_loopback("127.0.0.2"), is_loopback("::1"), is_loopback("192.0.2.1")
+    (True, True, True, False)
+    """
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def load_settings(file: Path | None, given: dict[str, Any]) -> Settings:

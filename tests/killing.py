@@ -65,7 +65,7 @@ class Tally:
 
 
 class Killing:
-    """One run: a folder, some small models, and a seeded source of chance."""
+    """One run: a folder, and a seed for models and delays; what a kill hits hangs on timing as well."""
 
     def __init__(self, folder: Path, seed: int, models: int = 3) -> None:
         self._folder = folder
@@ -91,6 +91,7 @@ class Killing:
                 server = self._kill(server)
             if upload is not None:
                 upload.result()
+        self._uploads.shutdown()
         self._await_ends(server)
         self._count(server, expected)
         self._stack.close()

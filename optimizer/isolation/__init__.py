@@ -2,6 +2,7 @@
 
 from optimizer.isolation.child import Caller, run_program, run_stage
 from optimizer.isolation.landlock import SandboxStatus, sandbox_status
+from optimizer.isolation.launch import remove_folder, unlock_folder
 from optimizer.isolation.machine_lock import LockMode, lock_path, machine_lock
 from optimizer.isolation.messages import (
     Limits,
@@ -25,9 +26,11 @@ __all__ = [
     "lock_path",
     "machine_lock",
     "printable",
+    "remove_folder",
     "run_nested",
     "run_program",
     "run_stage",
     "sandbox_status",
     "serve_stage",
+    "unlock_folder",
 ]

@@ -65,8 +65,7 @@ def private_folder(workspace: Path) -> Iterator[Path]:
             (private / name).mkdir()
         yield private
     finally:
-        _unlock(private)
-        shutil.rmtree(private)
+        remove_folder(private)
 
 
 @contextmanager
@@ -113,8 +112,14 @@ def _open_log(path: Path) -> int:
     return descriptor
 
 
-def _unlock(folder: Path) -> None:
-    """Make it and each folder in it removable, whatever modes a child has set; its processes are gone."""
+def remove_folder(folder: Path) -> None:
+    """Remove a folder that a child could write to, whatever modes it has set; its processes are gone."""
+    unlock_folder(folder)
+    shutil.rmtree(folder)
+
+
+def unlock_folder(folder: Path) -> None:
+    """Make a folder and each folder in it readable and removable."""
     folder.chmod(0o700)
     for parent, names, _ in os.walk(folder):  # top down: a folder is opened before it is walked
         for name in names:

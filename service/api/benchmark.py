@@ -58,7 +58,7 @@ def get_benchmark(
     job: Annotated[str, Query(description="The job.", examples=[JOB_ID])],
     provider: Annotated[Provider | SkipJsonSchema[None], Query(description="Only this provider.")] = None,
     batch_size: Annotated[
-        Annotated[int, Field(ge=1)] | SkipJsonSchema[None], Query(description="Only this batch size.")
+        _BatchSize | SkipJsonSchema[None], Query(description="Only this batch size.")
     ] = None,
 ) -> BenchmarkView:
     """Every measurement of a job, as soon as it has ended: upload, baseline, each candidate, the choice.
@@ -82,12 +82,12 @@ def _request_body() -> dict[str, Any]:
     "",
     status_code=202,
     summary="Measure a model or a finished job",
-    responses=accepted_job() | responses(400, 404, 409, 413, 422, 507),
+    responses=accepted_job() | responses(400, 404, 409, 413, 422, 503, 507),
     openapi_extra=_request_body(),
 )
 async def post_benchmark(request: Request, response: Response, jobs: TheJobs) -> JobView:
     """Measure a model of its own (a form), or the baseline and choice of a finished job (JSON), as a job."""
-    if request.headers.get("content-type", "").split(";")[0].strip() == "application/json":
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() == "application/json":
         wanted = BenchmarkRequest.parse(await _json_body(request))
         measured = await run_in_threadpool(jobs.records.need, wanted.job)
         spec = _spec(wanted, of=wanted.job, upload=measured.spec.upload)
@@ -96,7 +96,7 @@ async def post_benchmark(request: Request, response: Response, jobs: TheJobs) ->
         async with received(request, jobs, _FILES) as form:
             options = BenchmarkOptions.parse(options_of(form))
             spec = _spec(options, upload=form.files["model"].filename)
-            job_id = await run_in_threadpool(accept, jobs, spec, {"upload": form.files["model"]})
+            job_id = await accept(jobs, spec, {"upload": form.files["model"]})
     return await run_in_threadpool(accepted, jobs, job_id, response)
 
 

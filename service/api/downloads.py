@@ -13,7 +13,7 @@ from pydantic.json_schema import SkipJsonSchema
 from service.api.blob_response import BlobResponse
 from service.api.dependencies import TheJob, TheJobs, require_result
 from service.api.problems import responses
-from service.jobs import Job, JobEndedError, JobFile, Jobs, UnknownCandidateError
+from service.jobs import Job, JobEndedError, JobFile, Jobs, UnknownCandidateError, UnknownJobError
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["downloads"])
 
@@ -48,7 +48,8 @@ def _content(media_type: str) -> dict[int | str, dict[str, Any]]:
 def artifact(job: TheJob, jobs: TheJobs, if_none_match: IfNoneMatch = None) -> Response:
     """The optimized ONNX file. ETag is its sha256; a failed job answers with its problem."""
     name = f"{PurePath(job.spec.upload).stem or 'model'}.onnx"
-    return _send(jobs, _result(job, "model"), "application/onnx", if_none_match, name)
+    file = _result(job, "model").model_copy(update={"filename": name})
+    return _send(jobs, job.id, file, "application/onnx", if_none_match)
 
 
 @router.head("/manifest", include_in_schema=False)
@@ -57,7 +58,7 @@ def artifact(job: TheJob, jobs: TheJobs, if_none_match: IfNoneMatch = None) -> R
 )
 def manifest(job: TheJob, jobs: TheJobs, if_none_match: IfNoneMatch = None) -> Response:
     """Hashes, versions, options and every measurement, with what was refused and why."""
-    return _send(jobs, _result(job, "manifest"), "application/json", if_none_match)
+    return _send(jobs, job.id, _result(job, "manifest"), "application/json", if_none_match)
 
 
 @router.head("/example", include_in_schema=False)
@@ -66,14 +67,14 @@ def manifest(job: TheJob, jobs: TheJobs, if_none_match: IfNoneMatch = None) -> R
 )
 def example(job: TheJob, jobs: TheJobs, if_none_match: IfNoneMatch = None) -> Response:
     """A Python file that runs the model with onnxruntime and numpy alone."""
-    return _send(jobs, _result(job, "example"), "text/x-python", if_none_match)
+    return _send(jobs, job.id, _result(job, "example"), "text/x-python", if_none_match)
 
 
 @router.head("/report", include_in_schema=False)
 @router.get("/report", summary="The report", response_class=FileResponse, responses=_content("text/html"))
 def report(job: TheJob, jobs: TheJobs, if_none_match: IfNoneMatch = None) -> Response:
     """The table, the choice and the reasons on one page."""
-    answer = _send(jobs, _result(job, "report"), "text/html", if_none_match)
+    answer = _send(jobs, job.id, _result(job, "report"), "text/html", if_none_match)
     answer.headers["Content-Disposition"] = "inline"
     answer.headers["Content-Security-Policy"] = _REPORT_POLICY
     return answer
@@ -93,7 +94,7 @@ def candidate(job: TheJob, name: str, jobs: TheJobs, if_none_match: IfNoneMatch 
         raise UnknownCandidateError(
             f"The job {job.id} has no candidate {name!r}.", hint=f"GET /jobs/{job.id}."
         )
-    return _send(jobs, file, "application/onnx", if_none_match)
+    return _send(jobs, job.id, file, "application/onnx", if_none_match)
 
 
 def _result(job: Job, role: str) -> JobFile:
@@ -112,9 +113,7 @@ def _result(job: Job, role: str) -> JobFile:
     return job.files[role]
 
 
-def _send(
-    jobs: Jobs, file: JobFile, media_type: str, if_none_match: str | None, name: str | None = None
-) -> Response:
+def _send(jobs: Jobs, job_id: str, file: JobFile, media_type: str, if_none_match: str | None) -> Response:
     tag = f'"{file.sha256}"'
     digest = base64.b64encode(bytes.fromhex(file.sha256)).decode()
     headers = {
@@ -127,4 +126,10 @@ def _send(
     if known & {tag, "*"}:
         return Response(status_code=304, headers=headers)
     path = jobs.blobs.path(file.sha256)
-    return BlobResponse(path, headers=headers, media_type=media_type, filename=name or file.filename)
+    try:
+        found = path.stat()
+    except FileNotFoundError:  # the job was deleted since its row was read
+        raise UnknownJobError(job_id) from None
+    return BlobResponse(
+        path, headers=headers, media_type=media_type, filename=file.filename, stat_result=found
+    )

@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from optimizer.goal import Goal
+from optimizer.isolation import SandboxStatus
 from optimizer.options import Options
 from optimizer.results import Choice, Interval, Machine
 from service.api.rows import BenchmarkRow, BenchmarkView, MeasureLink, MissingRows
 from service.api.schemas import FileView, JobLine, JobPage, JobView, ProgressView
+from service.jobs import Health
 
 JOB_ID = "0123456789abcdef0123456789abcdef"
 _SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -32,6 +34,13 @@ _RUNNING = JobView.parse(
         "files": {"upload": _FILE},
         "progress": ProgressView(stage="apply", recipe="static_all", fraction=0.4, stages_finished=5),
     }
+)
+HEALTH = Health(
+    version="0.1.0",
+    sandbox=SandboxStatus(kind="landlock", reason="", abi=5),
+    queued=1,
+    running=2,
+    free_bytes=80_000_000_000,
 )
 QUEUED = JobView.parse({**dict(_RUNNING), "status": "queued", "started_at": None, "progress": None})
 SUCCEEDED = JobView.parse(

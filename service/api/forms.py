@@ -8,12 +8,17 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import RunVar
 from fastapi import Request
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from optimizer.errors import InvalidOptionsError, ResourceLimitError
 from optimizer.goal import Goal
+from optimizer.isolation import StageCancelledError
 from optimizer.options import Options
+from service.errors import RequestError
 from service.jobs import Jobs, JobSpec
 from service.storage.blobs import Draft
 from service.storage.uploads import (
@@ -23,6 +28,13 @@ from service.storage.uploads import (
     UploadTooLargeError,
     receive_form,
 )
+
+_ADMISSIONS_AT_ONCE = 2
+_LIMITER = RunVar[CapacityLimiter]("admissions")
+
+
+class StoppingError(RequestError):
+    """The server stops, and takes nothing more."""
 
 
 @asynccontextmanager
@@ -82,18 +94,30 @@ def rest_goal(options: dict[str, Any]) -> Goal:
     return goal
 
 
-def accept(jobs: Jobs, spec: JobSpec, drafts: dict[str, Draft]) -> str:
+async def accept(jobs: Jobs, spec: JobSpec, drafts: dict[str, Draft]) -> str:
     """Look at the files, and take the job on.
 
     Raises:
         UploadTooLargeError: If an archive holds more than is allowed.
+        StoppingError: If the server stops meanwhile.
         OptimizerError: What else is wrong with the files.
     """
     try:
-        jobs.admit(spec, drafts)
+        await to_thread.run_sync(jobs.admit, spec, drafts, limiter=_admissions())
     except ResourceLimitError as error:
         raise UploadTooLargeError(error.message, hint=error.hint) from error
-    return jobs.accept(spec, drafts)
+    except StageCancelledError as error:
+        raise StoppingError("The server stops.", hint="Send it again when it is back.") from error
+    return await run_in_threadpool(jobs.accept, spec, drafts)
+
+
+def _admissions() -> CapacityLimiter:
+    """Few looks at a time: each may use a core, and the threads that answer other requests are not theirs."""
+    try:
+        return _LIMITER.get()
+    except LookupError:
+        _LIMITER.set(limiter := CapacityLimiter(_ADMISSIONS_AT_ONCE))
+        return limiter
 
 
 def form_schema(files: dict[str, str], options: type[Options], example: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
@@ -24,18 +25,21 @@ _LARGEST = 2**63 - 1  # that SQLite takes
 _LAST = ("succeeded", "failed", "cancelled")
 
 
-@router.get("", summary="List the jobs", responses=shown(200, PAGE) | responses(404, 422))
+@router.get("", summary="List the jobs", responses=shown(200, PAGE) | responses(422))
 def list_jobs(
     jobs: TheJobs,
     limit: Annotated[int, Query(ge=1, le=200, description="How many.")] = 50,
-    before: Annotated[str | SkipJsonSchema[None], Query(description="Only jobs older than this one.")] = None,
+    before: Annotated[
+        Annotated[int, Field(ge=0, le=_LARGEST)] | SkipJsonSchema[None],
+        Query(description="Where the page before has ended: `next` has it."),
+    ] = None,
     status: Annotated[Status | SkipJsonSchema[None], Query(description="Only jobs in this status.")] = None,
 ) -> JobPage:
     """The newest jobs first."""
     found = jobs.records.page(limit + 1, before, status)
     shown, more = found[:limit], found[limit:]
     suffix = f"&status={status}" if status else ""
-    following = f"/jobs?limit={limit}&before={shown[-1].id}{suffix}" if more else None
+    following = f"/jobs?limit={limit}&before={shown[-1].number}{suffix}" if more else None
     return JobPage(jobs=tuple(map(job_line, shown)), next=following)
 
 

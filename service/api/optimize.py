@@ -21,14 +21,13 @@ FILES = {
     "evaluation": "Samples for judging, best with labels.",
     "unlabelled": "More inputs without labels; they calibrate where no calibration file is given.",
 }
-ROLES = {"model": "upload"}
 
 
 @router.post(
     "/optimize",
     status_code=202,
     summary="Optimize a model",
-    responses=accepted_job() | responses(400, 409, 413, 422, 507),
+    responses=accepted_job() | responses(400, 409, 413, 422, 503, 507),
     openapi_extra=form_schema(FILES, Goal, {"max_accuracy_drop": 0.01}),
 )
 async def optimize(request: Request, response: Response, jobs: TheJobs) -> JobView:
@@ -42,8 +41,8 @@ async def optimize(request: Request, response: Response, jobs: TheJobs) -> JobVi
         if {"calibration", "unlabelled"} <= form.files.keys():
             notices = ("The unlabelled samples were not used: the calibration file serves the statistics.",)
         spec = JobSpec(kind="optimize", goal=goal, upload=form.files["model"].filename, notices=notices)
-        drafts = {ROLES.get(name, name): draft for name, draft in form.files.items()}
-        job_id = await run_in_threadpool(accept, jobs, spec, drafts)
+        drafts = {"upload" if name == "model" else name: draft for name, draft in form.files.items()}
+        job_id = await accept(jobs, spec, drafts)
     return await run_in_threadpool(accepted, jobs, job_id, response)
 
 

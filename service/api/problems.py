@@ -33,6 +33,8 @@ STATUSES = {
     "UploadTooLargeError": 413,
     "InvalidRequestError": 422,
     "RangeNotSatisfiableError": 416,
+    "ForeignRequestError": 403,
+    "StoppingError": 503,
 }
 MEDIA_TYPE = "application/problem+json"
 
@@ -62,14 +64,14 @@ class JobFailedError(Exception):
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of an operation's problems; 500 is among them always."""
+    """What OpenAPI says of an operation's problems; 403 and 500 are among them always."""
     schema = {"$ref": "#/components/schemas/ProblemDetails"}
     return {
         status: {
             "description": HTTPStatus(status).phrase,
             "content": {MEDIA_TYPE: {"schema": schema, "example": _example(status).model_dump()}},
         }
-        for status in (*statuses, 500)
+        for status in (403, *statuses, 500)
     }
 
 

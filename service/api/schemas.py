@@ -9,7 +9,7 @@ from optimizer.goal import Goal
 from optimizer.options import Options
 from optimizer.results import Candidate, Choice, Measurement, Quality
 from service.api.problems import ProblemDetails, failure_of
-from service.jobs import Job, JobStore, JobSummary, Kind, Status
+from service.jobs import Job, JobFile, JobStore, JobSummary, Kind, Status
 from service.jobs.records import INPUT_ROLES
 
 _DOWNLOADS = ("artifact", "manifest", "example", "report")
@@ -142,7 +142,7 @@ def _time(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-def _file(file: Any) -> FileView:
+def _file(file: JobFile) -> FileView:
     return FileView(name=file.filename, sha256=file.sha256, size_bytes=file.size_bytes)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from optimizer.isolation import remove_folder, unlock_folder
 from optimizer.workspace import Workspace
-from service.jobs.records import JobFile
+from service.jobs.records import INPUT_ROLES, JobFile
 from service.storage.blobs import BlobStore
 
 
@@ -27,12 +29,12 @@ class JobFolder:
     def link_inputs(self, files: dict[str, JobFile], blobs: BlobStore) -> None:
         """Give each input its user's name: a soft link, since a blob must stay the only name of its file."""
         for role, file in files.items():
-            if "/" in role and not role.startswith("measured/"):
+            if role not in INPUT_ROLES and not role.startswith("measured/"):
                 continue  # a result
-            place = self.path / "inputs" / role
-            if not place.exists():
-                place.mkdir(parents=True)
-                (place / file.filename).symlink_to(blobs.path(file.sha256).resolve())
+            link = self.path / "inputs" / role / file.filename
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.is_symlink():
+                link.symlink_to(blobs.path(file.sha256).resolve())
 
     def input(self, role: str) -> Path | None:
         """The input of a role, where the user gave one."""
@@ -44,17 +46,21 @@ class JobFolder:
 
     def clear_remains(self) -> None:
         """Remove what stages left behind that were killed with the server."""
+        unlock_folder(self.path)
         for remains in self.path.glob("*/.stage-*"):
-            shutil.rmtree(remains, ignore_errors=True)
+            shutil.rmtree(remains)
 
     def keep_logs(self) -> None:
         """Remove all but the logs of the stages."""
+        if not self.path.exists():
+            return
+        unlock_folder(self.path)
         for folder in self.path.glob("*"):
             for path in folder.glob("*"):
                 if path.name == "logs" and path.is_dir() and not path.is_symlink():
                     continue
                 if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path, ignore_errors=True)
+                    shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)
             if not any(folder.iterdir()):
@@ -62,4 +68,19 @@ class JobFolder:
 
     def remove(self) -> None:
         """Remove the whole folder."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        if self.path.exists():
+            remove_folder(self.path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's files to the disk, so that a finished stage outlives a power cut."""
+    for parent, _, names in os.walk(folder):
+        for path in (parent, *(os.path.join(parent, name) for name in names)):
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            except OSError:
+                continue  # a link, or a file that may not be read: none of ours
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 import uuid
 from importlib.metadata import version
 from pathlib import Path
@@ -11,9 +12,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from optimizer.errors import ToolError
-from optimizer.isolation import Limits, SandboxStatus, run_stage, sandbox_status
+from optimizer.isolation import Limits, SandboxStatus, remove_folder, run_stage, sandbox_status
 from optimizer.options import Options
-from optimizer.results import Admission, Format
 from optimizer.workspace import StageRequest
 from service.jobs.engine import Engine
 from service.jobs.errors import JobEndedError, JobRunningError
@@ -51,6 +51,7 @@ class Jobs:
         self.settings = settings
         self._folder = settings.data.resolve()
         self._admissions = self._folder / "admissions"
+        self._stopping = threading.Event()
         self._work = self._folder / "jobs"
         self.blobs = BlobStore(self._folder)
         self._database: sa.Engine = open_database(self._folder / "onnxpress.sqlite")
@@ -61,7 +62,8 @@ class Jobs:
     def launch(self) -> None:
         """Clear what a killed server left half-written, take its jobs up again, and start to run jobs."""
         self.blobs.clear_temporary()
-        shutil.rmtree(self._admissions, ignore_errors=True)
+        if self._admissions.exists():
+            remove_folder(self._admissions)
         self._admissions.mkdir()
         migrate(self._database)
         for digest in self.blobs.digests() - self.records.digests():
@@ -79,17 +81,19 @@ class Jobs:
 
     def shutdown(self) -> None:
         """End the stages that run; the jobs go on when a server is launched again."""
+        self._stopping.set()
         self._runner.stop()
         self._engine.shutdown()
         self._database.dispose()
 
-    def admit(self, spec: JobSpec, drafts: dict[str, Draft]) -> Format:
+    def admit(self, spec: JobSpec, drafts: dict[str, Draft]) -> None:
         """Look at an upload and its data in a confined process, before a job is accepted.
 
         Raises:
             OptimizerError: What is wrong with the files, or how the goal contradicts them.
+            StageCancelledError: If the server stops meanwhile.
         """
-        with tempfile.TemporaryDirectory(dir=self._admissions) as folder:
+        with tempfile.TemporaryDirectory(dir=self._admissions, ignore_cleanup_errors=True) as folder:
             files: dict[str, Path] = {}
             for role, draft in drafts.items():
                 place = Path(folder) / role
@@ -105,8 +109,7 @@ class Jobs:
                 readable=tuple(path for role, path in files.items() if role == "unlabelled"),
                 goal=spec.goal,
             )
-            run_stage(request, _ADMISSION, lock=None, on_event=lambda event: None)
-            return request.files.read("admit", Admission).format
+            run_stage(request, _ADMISSION, lock=None, on_event=lambda event: None, cancel=self._stopping)
 
     def accept(self, spec: JobSpec, drafts: dict[str, Draft]) -> str:
         """Take a job on: its files, rows and place in the queue come to be in one transaction, or not at all.
@@ -124,12 +127,14 @@ class Jobs:
         """
         job_id = uuid.uuid4().hex
         with self.records.change(job_id) as change:
+            shared = self._measured(spec.of) if spec.of else []
+            if any(file.role == "upload" for file in shared):
+                spec = spec.model_copy(update={"of": None})  # a model of its own, measured once more
             change.create(spec)
             for role, draft in drafts.items():
                 change.add_file(role, draft)
-            if spec.of is not None:
-                for file in self._measured(spec.of):
-                    change.add_blob(file)
+            for file in shared:
+                change.add_blob(file)
             for notice in spec.notices:
                 change.add_event("notice", {"message": notice})
             self._engine.enqueue(change.session, job_id, plan_of(spec))
@@ -168,12 +173,12 @@ class Jobs:
                 f"The job {job_id} is {job.status}.", hint=f"POST /jobs/{job_id}/cancel first."
             )
         self._runner.cancel(job_id)
+        self._engine.forget(job_id)  # first: without the job's row nobody would find what is left of it there
         with self.blobs.guard:
             with self.records.change(job_id) as change:
                 orphans = change.delete()
             for digest in orphans:
                 self.blobs.remove(digest)
-        self._engine.forget(job_id)
         log.info("job deleted", job=job_id)
 
     def health(self) -> Health:
@@ -187,14 +192,16 @@ class Jobs:
         )
 
     def _measured(self, job_id: str) -> list[JobFile]:
-        """The baseline and the choice of a finished job, as inputs of another."""
+        """The baseline and the choice of a finished job, or what a benchmark measured, for another job."""
         job = self.records.need(job_id)
         if job.status in ACTIVE:
             raise JobRunningError(f"The job {job_id} is {job.status}: nothing to measure yet.")
+        if job.benchmark is not None:
+            return list(job.files.values())
         if job.outcome is None:
             raise JobEndedError(
                 f"The job {job_id} has no optimized model to measure.",
-                hint="Name an optimization that succeeded.",
+                hint="Name a job that succeeded.",
             )
         chosen = job.outcome.confirmation.chosen.name
         wanted = {"baseline": job.files["baseline"]}

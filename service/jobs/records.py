@@ -10,7 +10,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from optimizer.errors import Problem
+from optimizer.errors import Problem, ResourceLimitError
 from optimizer.goal import Goal
 from optimizer.options import Options
 from optimizer.results import Measurements, Outcome, Probe
@@ -42,7 +42,7 @@ class JobFile(Options):
     """A file of a job in the blob store."""
 
     role: str
-    """upload, calibration, evaluation, unlabelled; model, manifest, example, report; baseline;
+    """upload, calibration, evaluation, unlabelled, measured/N; model, manifest, example, report; baseline;
     candidates/NAME."""
     sha256: str
     size_bytes: int
@@ -130,15 +130,11 @@ class JobStore:
             raise UnknownJobError(job_id)
         return job
 
-    def page(self, limit: int, before: str | None = None, status: Status | None = None) -> list[JobSummary]:
-        """The newest jobs, or those older than the job `before`.
-
-        Raises:
-            UnknownJobError: If there is no job `before`.
-        """
+    def page(self, limit: int, before: int | None = None, status: Status | None = None) -> list[JobSummary]:
+        """The newest jobs, or those with a number below `before`."""
         query = sa.select(JobRow).order_by(JobRow.number.desc()).limit(limit)
         if before is not None:
-            query = query.where(JobRow.number < self.need(before).number)
+            query = query.where(JobRow.number < before)
         if status is not None:
             query = query.where(JobRow.status == status)
         with Session(self._database) as session:
@@ -182,18 +178,36 @@ class JobStore:
 
     @contextmanager
     def change(self, job_id: str) -> Iterator[JobChange]:
-        """One transaction on one job; blobs that it names cannot be swept meanwhile."""
-        with self._blobs.guard, Session(self._database) as session, session.begin():
-            yield JobChange(session, self._blobs, job_id)
+        """One transaction on one job; blobs that it names cannot be swept meanwhile.
+
+        Raises:
+            ResourceLimitError: If the disk is full. On any error nothing has changed, rows and blobs alike.
+        """
+        with self._blobs.guard:
+            published: set[str] = set()
+            try:
+                with Session(self._database) as session, session.begin():
+                    yield JobChange(session, self._blobs, job_id, published)
+            except BaseException as error:
+                if published:
+                    for digest in published - self.digests():
+                        self._blobs.remove(digest)
+                if isinstance(error, sa.exc.OperationalError) and "disk is full" in str(error.orig):
+                    raise ResourceLimitError(
+                        "The server's disk is full.", hint="Delete jobs, or make room."
+                    ) from error
+                raise
 
 
 class JobChange:
     """What may be changed of a job inside one transaction."""
 
-    def __init__(self, session: Session, blobs: BlobStore, job_id: str) -> None:
+    def __init__(self, session: Session, blobs: BlobStore, job_id: str, published: set[str]) -> None:
         self.session = session
         self._blobs = blobs
         self._job_id = job_id
+        self._published = published
+        """Receives the digests of what is published, for the case that the transaction fails."""
 
     def create(self, spec: JobSpec) -> None:
         """Add the job's row."""
@@ -240,6 +254,7 @@ class JobChange:
         if self.session.get(FileRow, (self._job_id, role)) is not None:
             draft.discard()
             return
+        self._published.add(draft.sha256)
         self._blobs.publish(draft)
         self.session.add(
             FileRow(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from optimizer.options import Options
 from optimizer.pipeline import Driver, Run, Stage
 from optimizer.results import Candidate, Measurements, Outcome, Plan, Probe
 from optimizer.workspace import StageRequest, Workspace
-from service.jobs.folders import JobFolder
+from service.jobs.folders import JobFolder, sync_folder
 from service.jobs.narration import Narrator, log
 from service.jobs.plan import Entry
 from service.jobs.records import ACTIVE, Benchmarked, BenchmarkOutcome, Job, JobStore
@@ -102,7 +104,7 @@ class Runner:
             if change.move("failed", problem=problem):
                 change.add_event("failed", {"problem": problem})
                 log.warning("job failed", job=job_id, **problem)
-        self.folder_of(job_id).keep_logs()
+        self._clean(job_id, JobFolder.keep_logs)
 
     def cancel(self, job_id: str) -> None:
         """End the stage that a job is in, and wait until it is gone."""
@@ -110,7 +112,7 @@ class Runner:
             if cancel := self._cancels.get(job_id):
                 cancel.set()
                 self._idle.wait_for(lambda: job_id not in self._cancels, timeout=10)
-        self.folder_of(job_id).remove()
+        self._clean(job_id, JobFolder.remove)
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """End every stage, and run none any more."""
@@ -124,11 +126,17 @@ class Runner:
         """Remove what a server that was killed left in a job's folder; only before any step runs."""
         job = self._records.get(job_id)
         if job is not None and job.status in ACTIVE:
-            self.folder_of(job_id).clear_remains()
+            self._clean(job_id, JobFolder.clear_remains)
         elif job is not None and job.status == "failed":
-            self.folder_of(job_id).keep_logs()
+            self._clean(job_id, JobFolder.keep_logs)
         else:
-            self.folder_of(job_id).remove()
+            self._clean(job_id, JobFolder.remove)
+
+    def _clean(self, job_id: str, clean: Callable[[JobFolder], None]) -> None:
+        try:
+            clean(self.folder_of(job_id))
+        except OSError:  # what a stage left behind must end neither a job's last step nor the server's start
+            log.exception("folder not cleaned", job=job_id)
 
     def _ended(self, job_id: str, error: OptimizerError) -> StepResult:
         try:
@@ -222,8 +230,11 @@ class Runner:
         path = files.candidate(made.name)
         if made.sha256 is not None and path.exists():
             draft = self._draft_of(path)
-            with self._records.change(job.id) as change:
-                change.add_file(f"candidates/{made.name}", draft)
+            try:
+                with self._records.change(job.id) as change:
+                    change.add_file(f"candidates/{made.name}", draft)
+            finally:
+                draft.discard()
 
     def _publish(self, job: Job) -> None:
         """Keep what the user gets, and end the job, in one transaction."""
@@ -235,14 +246,18 @@ class Runner:
             kept["baseline"] = files.baseline(files.read("measure", Measurements).baseline)
         else:
             found, kept = self._benchmark_outcome(job), {}
-        drafts = {role: self._draft_of(path) for role, path in kept.items()}
-        with self._records.change(job.id) as change:
-            for role, draft in drafts.items():
-                change.add_file(role, draft)
-            if change.move("succeeded", outcome=found.model_dump(mode="json")):
-                change.add_event("succeeded")
-                log.info("job succeeded", job=job.id)
-        self.folder_of(job.id).remove()
+        with ExitStack() as unpublished:
+            drafts: dict[str, Draft] = {}
+            for role, path in kept.items():
+                drafts[role] = self._draft_of(path)
+                unpublished.callback(drafts[role].discard)
+            with self._records.change(job.id) as change:
+                for role, draft in drafts.items():
+                    change.add_file(role, draft)
+                if change.move("succeeded", outcome=found.model_dump(mode="json")):
+                    change.add_event("succeeded")
+                    log.info("job succeeded", job=job.id)
+        self._clean(job.id, JobFolder.remove)
 
     def _draft_of(self, path: Path) -> Draft:
         if path.parent.resolve() != path.parent:  # a stage that was taken over may have put a link there
@@ -278,17 +293,3 @@ def _failure_of_the_server(error: Exception, stage: str) -> OptimizerError:
     return ToolError(
         f"The server failed at the stage {stage}: {type(error).__name__}.", hint="The server's log says more."
     )
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring a folder's files to the disk, so that a finished stage outlives a power cut."""
-    for parent, _, names in os.walk(folder):
-        for path in (parent, *(os.path.join(parent, name) for name in names)):
-            try:
-                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            except OSError:
-                continue  # a link, or a file that may not be read: none of ours
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)

@@ -13,7 +13,7 @@ from optimizer.errors import InvalidOptionsError
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[Path]:
-    """Hold a data folder for this process; made if it is missing, readable by its owner alone.
+    """Hold a data folder for this process; made if it is missing, then readable by its owner alone.
 
     The lock is the kernel's: it goes when the process does, whatever ends it.
 

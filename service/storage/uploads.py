@@ -37,14 +37,6 @@ class MalformedUploadError(UploadError):
     """No multipart form, or one that is cut off."""
 
 
-class UnknownFieldError(InvalidOptionsError):
-    """A field that the form has no use for."""
-
-
-class DuplicateFieldError(InvalidOptionsError):
-    """A field that was sent twice."""
-
-
 @dataclass(frozen=True)
 class FormFields:
     """What a form may hold."""
@@ -85,9 +77,7 @@ async def receive_form(
     Raises:
         UploadTooLargeError: If the body is larger than allowed.
         MalformedUploadError: If it is no multipart form, or ends too early.
-        UnknownFieldError: Naming a field that is not wanted.
-        DuplicateFieldError: Naming a field that is given twice.
-        InvalidOptionsError: If a text is no UTF-8.
+        InvalidOptionsError: Naming a field that is not wanted or given twice, or a text that is no UTF-8.
         ResourceLimitError: If the disk is full.
     """
     kind, options = parse_options_header(content_type)
@@ -215,12 +205,12 @@ class _Intake:
         part.read_headers()
         known = self._wanted.files | self._wanted.texts
         if part.name not in known:
-            raise UnknownFieldError(
+            raise InvalidOptionsError(
                 f"The form has an unknown field {part.name[:100]!r}.",
                 hint=f"The fields are: {', '.join(sorted(known))}.",
             )
         if part.name in self._seen:
-            raise DuplicateFieldError(f"The form has the field {part.name} twice.", hint="Send it once.")
+            raise InvalidOptionsError(f"The form has the field {part.name} twice.", hint="Send it once.")
         self._seen.add(part.name)
         if part.name in self._wanted.files:
             self._writer = self._blobs.open_writer(clean_filename(part.filename or "", part.name))

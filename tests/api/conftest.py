@@ -61,11 +61,10 @@ def add_job(jobs: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
         count += 1
         job_id = f"{status}{count}"
         spec = JobSpec(kind=values.pop("kind", "optimize"), goal=Goal(), upload="my model.keras")
+        upload = _file(folder, "upload", values.pop("upload", b"model"))
         with jobs.records.change(job_id) as change:
             change.create(spec)
-            change.add_file(
-                "upload", jobs.blobs.draft_of(_file(folder, "upload", b"model"), "my model.keras")
-            )
+            change.add_file("upload", jobs.blobs.draft_of(upload, "my model.keras"))
             if status != "queued":
                 change.move("running")
                 change.add_event("started", {"stage": "apply", "recipe": "dynamic"})

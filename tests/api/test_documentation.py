@@ -22,6 +22,14 @@ def test_every_operation_is_documented_with_an_example(client: httpx.Client) -> 
         for method, operation in operations.items():
             assert operation["summary"], (method, path)
             assert operation["description"], (method, path)
+            answers = [
+                body
+                for status, answer in operation["responses"].items()
+                if status < "3"
+                for kind, body in answer.get("content", {}).items()
+                if kind == "application/json" and "$ref" in body["schema"]
+            ]
+            assert all("example" in body or "examples" in body for body in answers), (method, path)
             problems = {status for status in operation["responses"] if status >= "4"}
             assert all(
                 list(operation["responses"][status]["content"]) == ["application/problem+json"]

@@ -15,6 +15,8 @@ def test_the_list_goes_from_new_to_old_in_pages(client: httpx.Client, add_job: C
     ids = [add_job("cancelled") for _ in range(3)]
     first = client.get("/jobs?limit=2&status=cancelled").json()
     assert [job["id"] for job in first["jobs"]] == ids[:0:-1]
+    for job_id in ids[1:]:  # a page goes on after its last job is deleted
+        client.delete(f"/jobs/{job_id}")
     assert client.get(first["next"]).json()["jobs"][0]["id"] == ids[0]
 
 
@@ -66,12 +68,15 @@ def test_a_job_that_has_ended_cannot_be_cancelled(client: httpx.Client, add_job:
 def test_a_deleted_job_is_gone_with_its_files(
     client: httpx.Client, jobs: Jobs, add_job: Callable[..., str]
 ) -> None:
-    running = add_job("running")
+    running, other = add_job("running", upload=b"its own"), add_job("queued")
+    own, shared = (jobs.records.need(job_id).files["upload"].sha256 for job_id in (running, other))
     assert client.delete(f"/jobs/{running}").json()["title"] == "Job running"
     client.post(f"/jobs/{running}/cancel")
     answer = client.delete(f"/jobs/{running}")
     assert (answer.status_code, answer.content) == (204, b"")
     assert client.get(f"/jobs/{running}").status_code == 404
+    assert not jobs.blobs.path(own).exists()
+    assert jobs.blobs.path(shared).exists()
 
 
 @pytest.mark.parametrize(
@@ -90,6 +95,29 @@ def test_an_unknown_job_is_a_problem(client: httpx.Client, place: str) -> None:
         "hint": "GET /jobs lists the jobs.",
         "instance": place.partition("?")[0],
     }
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("GET", {"Host": "evil.example:8000"}, 403),  # DNS rebinding
+        ("GET", {"Host": "[::1"}, 403),
+        ("GET", {"Host": "[::1]:8000"}, 200),
+        ("GET", {"Host": "localhost"}, 200),
+        ("POST", {"Sec-Fetch-Site": "cross-site"}, 403),
+        ("POST", {"Origin": "https://evil.example"}, 403),  # a browser without Sec-Fetch-Site
+        ("POST", {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"}, 202),
+        ("GET", {"Sec-Fetch-Site": "cross-site"}, 200),  # a link; its page cannot read the answer
+    ],
+)
+def test_pages_of_other_sites_are_kept_out(
+    client: httpx.Client, add_job: Callable[..., str], method: str, headers: dict[str, str], status: int
+) -> None:
+    place = f"/jobs/{add_job('queued')}"
+    answer = client.request(method, place if method == "GET" else f"{place}/cancel", headers=headers)
+    assert answer.status_code == status
+    if status == 403:
+        assert (answer.json()["title"], bool(answer.json()["hint"])) == ("Foreign request", True)
 
 
 def test_other_errors_are_problems_too(client: httpx.Client) -> None:

@@ -55,7 +55,18 @@ CONTRADICTIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", [*CONTRADICTIONS, {"speed": 9}, {"batch_size": 0}, [], "x"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *CONTRADICTIONS,
+        {"speed": 9},
+        {"batch_size": 0},
+        {"time_budget_s": float("inf")},
+        {"keep_float": ["\ud800"]},
+        [],
+        "x",
+    ],
+)
 def test_options_that_cannot_be_are_refused(client: httpx.Client, jobs: Jobs, options: Any) -> None:
     before = jobs.blobs.digests()
     answer = post(client, options)

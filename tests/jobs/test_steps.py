@@ -6,17 +6,22 @@ import errno
 import os
 import signal
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 import small_outcomes
+import sqlalchemy as sa
 from single_steps import Steps
 
 from optimizer.results import Measurements
 from optimizer.workspace import Workspace
+from service.jobs.folders import JobFolder
 from service.jobs.narration import Narrator
 from service.jobs.plan import Entry
 from service.jobs.runner import MAX_STARTS, PACKAGE, StageInterrupted
+from service.storage.tables import EventRow
 
 
 def kill(pids: list[int]) -> None:
@@ -78,6 +83,67 @@ def test_a_result_of_a_stage_that_never_started_does_not_count(steps: Steps) -> 
     assert workspace.converted.exists()
 
 
+def test_a_result_that_lies_there_is_taken_where_its_stage_was_started(steps: Steps) -> None:
+    """The server was killed after the stage had ended, and before it noted so."""
+    first = steps.run("convert")
+    forget = sa.delete(EventRow).where(EventRow.kind == "finished")
+    with steps.records.change(steps.job) as change:
+        change.session.execute(forget)
+    result = steps.runner.folder_of(steps.job).workspace().result("convert")
+    written = result.stat().st_mtime_ns
+    again = steps.run("convert")
+    assert first.seconds > 0
+    assert (again.seconds, result.stat().st_mtime_ns) == (0.0, written)  # no child ran
+    assert steps.kinds().count("finished") == 1
+
+
+def test_an_input_whose_link_was_cut_off_is_linked_again(steps: Steps) -> None:
+    folder = steps.runner.folder_of(steps.job)
+    (folder.path / "inputs" / "upload").mkdir(parents=True)  # killed before the link was made
+    steps.run("convert")
+    assert folder.input("upload") is not None
+    assert steps.records.need(steps.job).status == "running"
+
+
+def test_folders_that_a_stage_has_locked_are_removed(steps: Steps) -> None:
+    folder = steps.runner.folder_of(steps.job)
+    inner = folder.workspace().folder / "inner"
+    inner.mkdir()
+    (inner / "file").touch()
+
+    def remove_as_another_user() -> None:
+        os.chdir(folder.path.parent)  # the folders above may not let that user pass
+        if os.getuid() == 0:  # whom modes do not stop
+            for parent, _, _ in os.walk("."):
+                os.chown(parent, 65534, 65534)
+            os.setuid(65534)
+        workspace = Path(steps.job, "workspace")
+        (workspace / "inner").chmod(0)
+        workspace.chmod(0)
+        JobFolder(Path(steps.job)).remove()
+
+    child = os.fork()
+    if child == 0:
+        try:
+            remove_as_another_user()
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert not folder.path.exists()
+
+
+def test_a_transaction_that_fails_leaves_no_blob(steps: Steps) -> None:
+    before = steps.blobs.digests()
+    upload = steps.blobs.path(next(iter(before)))
+    with suppress(ZeroDivisionError), steps.records.change(steps.job) as change:
+        change.add_file("model", steps.blobs.draft_of(Path(__file__), "model.onnx"))
+        change.add_file("baseline", steps.blobs.draft_of(upload, "baseline.onnx"))
+        raise ZeroDivisionError
+    assert steps.records.need(steps.job).files.keys() == {"upload"}
+    assert steps.blobs.digests() == before
+
+
 def test_a_cancelled_child_is_gone_within_a_second(steps: Steps) -> None:
     took: list[float] = []
 
@@ -118,7 +184,11 @@ def test_a_full_disk_ends_the_job_with_what_to_do_and_leaves_no_draft(
         (folder.package / name).write_text("content")
     _write_outcome(folder)
 
+    write, writes = os.write, iter(range(100))
+
     def full(descriptor: int, piece: Any) -> int:
+        if next(writes) < 2:  # room for two of the files
+            return write(descriptor, piece)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
