@@ -22,7 +22,7 @@ class Goal(Options):
     """Execution provider that will run the model; auto: cuda where a usable GPU is, else cpu."""
 
     target_cpu: TargetCpu | None = None
-    """CPU family that will run the model; left out: this machine's."""
+    """CPU family that will run the model; left out: this machine's, or in the service any x86."""
 
     optimize_for: OptimizeFor = "latency"
     """What counts as better: latency or throughput (both at batch_size), or size."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -9,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from optimizer.errors import InvalidOptionsError
+
+_ALTERNATIVE = re.compile(r"str|int|float|literal\[.*|constrained-\w+")
 
 
 class Options(BaseModel):
@@ -49,5 +52,27 @@ def faults_in_words(faults: Iterable[Any], whole: str = "") -> str:
 
     >>> faults_in_words([{"loc": ("a", 0), "msg": "too long"}, {"loc": (), "msg": "odd"}], whole="Goal")
     'a.0: too long; Goal: odd'
+    >>> faults_in_words([{"loc": ("a", "int"), "msg": "no"}, {"loc": ("a", "none"), "msg": "not None"}])
+    'a: no'
     """
-    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or whole}: {fault['msg']}" for fault in faults)
+    found = list(faults)
+    # Where a value may be left out, pydantic also says that it is not None; a list that lost a wrong item
+    # is told to be too short.
+    shown = [fault for fault in found if fault["loc"][-1:] != ("none",)]
+    deeper = {fault["loc"][:-1] for fault in shown}
+    shown = [fault for fault in shown if fault.get("type") != "too_short" or fault["loc"] not in deeper]
+    return "; ".join(f"{_place(fault['loc']) or whole}: {_reason(fault['msg'])}" for fault in shown or found)
+
+
+def _place(parts: tuple[Any, ...]) -> str:
+    """The field, without the alternative of a union that was tried."""
+    kept = [str(part) for part in parts]
+    if len(kept) > 1 and _ALTERNATIVE.fullmatch(kept[-1]):
+        kept.pop()
+    return ".".join(kept)
+
+
+def _reason(message: str) -> str:
+    if message == "Extra inputs are not permitted":
+        return "there is no such field"
+    return message.removeprefix("Value error, ").replace("valid tuple", "valid list")

@@ -44,9 +44,22 @@ def run_server(settings: Settings) -> None:
             config = uvicorn.Config(
                 create_app(jobs), log_config=None, access_log=False, timeout_graceful_shutdown=3
             )
-            uvicorn.Server(config).run(sockets=[listener])
+            _Server(config, jobs).run(sockets=[listener])
         finally:
             jobs.shutdown()
+
+
+class _Server(uvicorn.Server):
+    """Tells the jobs at once that it stops: uvicorn would wait for open streams."""
+
+    def __init__(self, config: uvicorn.Config, jobs: Jobs) -> None:
+        super().__init__(config)
+        self._jobs = jobs
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called by uvicorn on SIGTERM and SIGINT."""
+        self._jobs.stopping.set()
+        super().handle_exit(sig, frame)
 
 
 def configure_logs(settings: Settings) -> None:

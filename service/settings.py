@@ -74,6 +74,26 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(file.read_text())
+    except OSError as error:
+        raise InvalidOptionsError(
+            f"The settings file {file} cannot be read: {error.strerror}.", hint="Name another with --config."
+        ) from error
+    except ValueError as error:
+        raise InvalidOptionsError(
+            f"The settings file {file} is not TOML: {first_line(error)}.",
+            hint="A line looks like: port = 8000.",
+        ) from error
+    if unknown := sorted(content.keys() - Settings.model_fields.keys()):
+        raise InvalidOptionsError(
+            f"The settings file {file} has unknown settings: {', '.join(unknown)}.",
+            hint=f"The settings are: {', '.join(Settings.model_fields)}.",
+        )
+    return content
+
+
 def load_settings(file: Path | None, given: dict[str, Any]) -> Settings:
     """Settings from what was given, else from the environment, else from a TOML file, else the defaults.
 
@@ -82,12 +102,7 @@ def load_settings(file: Path | None, given: dict[str, Any]) -> Settings:
     """
     content: dict[str, Any] = {}
     if file is not None:
-        try:
-            content = tomllib.loads(file.read_text())
-        except (OSError, ValueError) as error:
-            raise InvalidOptionsError(
-                f"The settings file {file} cannot be read: {first_line(error)}.", hint="It must be TOML."
-            ) from error
+        content = _read_file(file)
     try:
         from_environment = Settings().model_fields_set
         return Settings(

@@ -15,6 +15,7 @@ from optimizer.benchmark.measure import (
     Launch,
     MeasureSettings,
     measure_alone,
+    measure_both,
     measure_original,
     measure_pair,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "launch_feeds",
     "log_ratio",
     "measure_alone",
+    "measure_both",
     "measure_original",
     "measure_pair",
     "target_cpu_of",

@@ -62,16 +62,22 @@ class MeasureSettings(Options):
 def measure_pair(
     name: str, baseline: Path, candidate: Path, settings: MeasureSettings, launch: Launch
 ) -> Measurement:
-    """Measure a candidate against the baseline, both in each launch.
+    """Measure a candidate against the baseline, both in each launch; see `measure_both`."""
+    return measure_both((baseline.stem, name), (baseline, candidate), settings, launch)[1]
+
+
+def measure_both(
+    names: tuple[str, str], models: tuple[Path, Path], settings: MeasureSettings, launch: Launch
+) -> tuple[Measurement, Measurement]:
+    """Measure a baseline and a candidate, both in each launch; the candidate's row has the ratio.
 
     Stops after two launches where the interval lies below `HOPELESS_RATIO` as a whole: that can only make
     a candidate be called slower, never faster. The ratio is taken turn by turn within each launch. It is no
     quotient of two rows' latencies: launches differ more than turns do.
 
     Args:
-        name: The row's name.
-        baseline: ONNX file.
-        candidate: ONNX file.
+        names: The rows' names.
+        models: ONNX files, the baseline first.
         settings: How to measure.
         launch: Runs `time_launch` in a fresh process.
 
@@ -80,8 +86,12 @@ def measure_pair(
     """
     launches: list[LaunchTimes] = []
     while len(launches) < settings.launches and not (len(launches) == 2 and _hopeless(compare(launches))):
-        launches.append(launch(settings.request(baseline, candidate, number=len(launches))))
-    return _row(name, candidate, settings, launches).model_copy(update={"ratio": compare(launches)})
+        launches.append(launch(settings.request(*models, number=len(launches))))
+    first, second = (
+        _row(name, path, settings, launches, place)
+        for place, (name, path) in enumerate(zip(names, models, strict=True))
+    )
+    return first, second.model_copy(update={"ratio": compare(launches)})
 
 
 def measure_alone(name: str, path: Path, settings: MeasureSettings, launch: Launch) -> Measurement:
@@ -142,10 +152,12 @@ def _hopeless(ratio: Interval) -> bool:
     return ratio.high < HOPELESS_RATIO
 
 
-def _row(name: str, path: Path, settings: MeasureSettings, launches: Sequence[LaunchTimes]) -> Measurement:
-    """The row of the last model of each launch."""
-    latency_ms = statistics.median(launch.medians_ms[-1] for launch in launches)
-    device_ms = [launch.device_ms[-1] for launch in launches if launch.device_ms]
+def _row(
+    name: str, path: Path, settings: MeasureSettings, launches: Sequence[LaunchTimes], place: int = 0
+) -> Measurement:
+    """The row of the model at this place of each launch."""
+    latency_ms = statistics.median(launch.medians_ms[place] for launch in launches)
+    device_ms = [launch.device_ms[place] for launch in launches if launch.device_ms]
     batch_size = launches[0].batch_size
     return Measurement(
         model=name,
@@ -157,7 +169,7 @@ def _row(name: str, path: Path, settings: MeasureSettings, launches: Sequence[La
         throughput_items_per_s=1e3 * batch_size / latency_ms,
         launches=len(launches),
         device_ms=statistics.median(device_ms) if device_ms else None,
-        placement=launches[0].placement[-1] if launches[0].placement else {},
+        placement=launches[0].placement[place] if launches[0].placement else {},
         sha256=sha256(path),
         size_bytes=file_bytes(path),
     )

@@ -1,7 +1,16 @@
 """Turns .npz files, folders and zips of them, or nothing at all, into batches that fit a model's inputs."""
 
-from optimizer.data.dataset import Batch, Dataset, open_dataset
+from optimizer.data.dataset import Batch, Dataset, open_dataset, shared_count
 from optimizer.data.generate import GeneratedDataset, generate_inputs
-from optimizer.data.npz import DataLimits
+from optimizer.data.npz import DataLimits, NpzReader
 
-__all__ = ["Batch", "DataLimits", "Dataset", "GeneratedDataset", "generate_inputs", "open_dataset"]
+__all__ = [
+    "Batch",
+    "DataLimits",
+    "Dataset",
+    "GeneratedDataset",
+    "NpzReader",
+    "generate_inputs",
+    "open_dataset",
+    "shared_count",
+]

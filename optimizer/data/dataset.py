@@ -113,7 +113,7 @@ class RowDataset:
             labels = reader.members[match.label_array]
             check_labels(labels, outputs, path.name)
             named.append(labels)
-        return cls(reader, inputs, dict(match.arrays), match.label_array, _shared_count(named, path.name))
+        return cls(reader, inputs, dict(match.arrays), match.label_array, shared_count(named, path.name))
 
     def batches(self, indices: Sequence[int], batch_size: int) -> Iterator[Batch]:
         """See `Dataset.batches`."""
@@ -156,7 +156,12 @@ class RowDataset:
         return cast(rows, target, numbers, f"Array {self.label_name} of {self.reader.label}")
 
 
-def _shared_count(members: list[Member], label: str) -> int:
+def shared_count(members: list[Member], label: str) -> int:
+    """How many samples arrays hold.
+
+    Raises:
+        InvalidDataError: If they do not hold equally many, or none.
+    """
     counts = {member.name: member.shape[0] for member in members}
     if len(set(counts.values())) > 1:
         described = ", ".join(f"{name} has {count}" for name, count in counts.items())
@@ -171,4 +176,4 @@ def _shared_count(members: list[Member], label: str) -> int:
     return count
 
 
-__all__ = ["Batch", "Dataset", "RowDataset", "open_dataset"]
+__all__ = ["Batch", "Dataset", "RowDataset", "open_dataset", "shared_count"]

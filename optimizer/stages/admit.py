@@ -9,6 +9,7 @@ from pathlib import Path
 from optimizer.archives import extract_archive
 from optimizer.convert.detect import detect
 from optimizer.convert.upload import is_archive
+from optimizer.data import DataLimits, NpzReader, shared_count
 from optimizer.errors import InvalidDataError, InvalidOptionsError
 from optimizer.goal import Goal
 from optimizer.isolation import Reporter
@@ -24,7 +25,8 @@ def run(request: StageRequest, reporter: Reporter) -> None:
         UnsupportedModelError: If it is one of a kind that cannot be converted.
         UnsafeModelError: If an archive's members would leave their folder.
         ResourceLimitError: If an archive is too large when extracted.
-        InvalidDataError: If a data file is no .npz and no zip of such files.
+        InvalidDataError: If a data file is no .npz and no zip of such files, or if its arrays are pickled or
+            hold different numbers of samples.
         InvalidOptionsError: If the goal contradicts the format.
     """
     if request.upload is None:
@@ -60,6 +62,9 @@ def _require_arrays(path: Path, role: str) -> None:
         raise InvalidDataError(
             f"The {role} data {path.name} is a zip without any array in it.", hint="Write it with np.savez."
         )
+    if any(name.endswith(".npy") for name in names):
+        members = NpzReader(path, path.name, DataLimits()).members.values()
+        shared_count([member for member in members if member.shape], path.name)
 
 
 def _require_fit(goal: Goal, format: Format) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optimizer.benchmark import WINNER_LAUNCHES, MeasureSettings, measure_alone, measure_pair
+from optimizer.benchmark import WINNER_LAUNCHES, MeasureSettings, measure_alone, measure_both
 from optimizer.errors import OptimizerError
 from optimizer.evaluate import judge
 from optimizer.isolation import Reporter
@@ -39,7 +39,7 @@ def run(request: StageRequest, reporter: Reporter) -> None:
         reporter.progress(0.1, f"{choice.name}: accuracy")
         quality = check_quality(request, choice)
         reporter.progress(0.3, f"{choice.name}: latency")
-        decisive.append(measure_choice(request, choice, settings_for(request, WINNER_LAUNCHES)))
+        decisive = measure_choice(request, choice, settings_for(request, WINNER_LAUNCHES))
         choice = confirm(choice, quality, decisive[-1], probe.goal, rows[BASELINE])
     reporter.progress(0.8, "other providers")
     elsewhere, notices = other_providers(request, choice)
@@ -81,11 +81,12 @@ def check_quality(request: StageRequest, choice: Choice) -> tuple[Quality, ...]:
     return judge(baseline, {choice.name: candidate}, judging, probe.goal)[choice.name]
 
 
-def measure_choice(request: StageRequest, choice: Choice, settings: MeasureSettings) -> Measurement:
-    """The chosen candidate against the baseline, in fresh processes."""
+def measure_choice(request: StageRequest, choice: Choice, settings: MeasureSettings) -> list[Measurement]:
+    """The baseline and the chosen candidate, in the same fresh processes."""
     files = request.files
     baseline = files.baseline(files.read("measure", Measurements).baseline)
-    return measure_pair(choice.name, baseline, files.candidate(choice.name), settings, launcher(request))
+    models = (baseline, files.candidate(choice.name))
+    return list(measure_both((BASELINE, choice.name), models, settings, launcher(request)))
 
 
 def other_providers(request: StageRequest, choice: Choice) -> tuple[list[Measurement], tuple[str, ...]]:
@@ -100,9 +101,10 @@ def other_providers(request: StageRequest, choice: Choice) -> tuple[list[Measure
             continue
         settings = settings_for(request).model_copy(update={"provider": provider})
         try:
-            rows.append(measure_alone(BASELINE, baseline, settings, launcher(request)))
-            if choice.name != BASELINE:
-                rows.append(measure_choice(request, choice, settings))
+            if choice.name == BASELINE:
+                rows.append(measure_alone(BASELINE, baseline, settings, launcher(request)))
+            else:
+                rows.extend(measure_choice(request, choice, settings))
         except OptimizerError as error:  # the choice is confirmed where it will run
             notices.append(f"{choice.name} could not be measured on {provider}: {error.message}")
     return rows, tuple(notices)

@@ -90,5 +90,6 @@ def measure_upload(
     except OptimizerError as error:
         return [], [f"The upload could not be timed in {conversion.runtime}: {error.message}"]
     # Of the upload the user knows the file as it came, and its own runtime is timed on the CPU.
-    size = file_bytes(request.upload) if request.upload else row.size_bytes
-    return [row.model_copy(update={"provider": "cpu", "size_bytes": size})], []
+    upload = request.upload or files.original
+    known = {"size_bytes": file_bytes(upload), "sha256": sha256(upload)}
+    return [row.model_copy(update={"provider": "cpu", **known})], []

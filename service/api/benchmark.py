@@ -18,7 +18,7 @@ from service.api.examples import BENCHMARK, JOB_ID, accepted_job, shown
 from service.api.forms import accept, form_schema, options_of, received
 from service.api.optimize import accepted
 from service.api.problems import responses
-from service.api.rows import BenchmarkView, benchmark_view
+from service.api.rows import BenchmarkView, benchmark_view, threads_of
 from service.api.schemas import JobView
 from service.jobs import JobSpec
 from service.storage.uploads import MalformedUploadError, UploadTooLargeError
@@ -38,7 +38,7 @@ class BenchmarkOptions(Options):
     batch_sizes: tuple[_BatchSize, ...] = Field(default=(1,), min_length=1, max_length=8)
     """Items per call; each is measured."""
     threads: int | None = Field(default=None, ge=1, le=1024)
-    """Intra-operator threads; left out: the cores that the server may use."""
+    """Intra-operator threads; left out: those of the finished job, else the cores that the server may use."""
 
 
 class BenchmarkRequest(BenchmarkOptions):
@@ -87,11 +87,21 @@ def _request_body() -> dict[str, Any]:
 )
 async def post_benchmark(request: Request, response: Response, jobs: TheJobs) -> JobView:
     """Measure a model of its own (a form), or the baseline and choice of a finished job (JSON), as a job."""
-    if request.headers.get("content-type", "").split(";")[0].strip().lower() == "application/json":
+    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if content_type == "application/json":
         wanted = BenchmarkRequest.parse(await _json_body(request))
         measured = await run_in_threadpool(jobs.records.need, wanted.job)
+        require_result(measured)
+        if wanted.threads is None:  # as the job's own rows, else they could not be compared
+            wanted = wanted.model_copy(update={"threads": threads_of(measured)})
         spec = _spec(wanted, of=wanted.job, upload=measured.spec.upload)
         job_id = await run_in_threadpool(jobs.accept, spec, {})
+    elif not content_type.startswith("multipart/"):
+        raise MalformedUploadError(
+            "The body is neither a form nor JSON.",
+            hint="Send a model with `curl -F model=@FILE`, or a finished job as JSON with the header "
+            "`Content-Type: application/json`.",
+        )
     else:
         async with received(request, jobs, _FILES) as form:
             options = BenchmarkOptions.parse(options_of(form))

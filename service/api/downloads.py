@@ -75,7 +75,7 @@ def example(job: TheJob, jobs: TheJobs, if_none_match: IfNoneMatch = None) -> Re
 def report(job: TheJob, jobs: TheJobs, if_none_match: IfNoneMatch = None) -> Response:
     """The table, the choice and the reasons on one page."""
     answer = _send(jobs, job.id, _result(job, "report"), "text/html", if_none_match)
-    answer.headers["Content-Disposition"] = "inline"
+    answer.headers["Content-Disposition"] = 'inline; filename="report.html"'
     answer.headers["Content-Security-Policy"] = _REPORT_POLICY
     return answer
 
@@ -92,9 +92,17 @@ def candidate(job: TheJob, name: str, jobs: TheJobs, if_none_match: IfNoneMatch 
     file = job.files.get(f"candidates/{name}")
     if file is None:
         raise UnknownCandidateError(
-            f"The job {job.id} has no candidate {name!r}.", hint=f"GET /jobs/{job.id}."
+            f"The job {job.id} has no file of a candidate {name!r}{_why_not(job, name)}.",
+            hint=f"GET /jobs/{job.id} lists its candidates.",
         )
     return _send(jobs, job.id, file, "application/onnx", if_none_match)
+
+
+def _why_not(job: Job, name: str) -> str:
+    if job.status in ("queued", "running"):
+        return " yet"
+    candidates = job.outcome.candidates if job.outcome else ()
+    return next((f": {made.refused}" for made in candidates if made.name == name and made.refused), "")
 
 
 def _result(job: Job, role: str) -> JobFile:

@@ -29,12 +29,16 @@ from service.storage.uploads import (
     receive_form,
 )
 
+_OPTIONS = 'For example: {"threads": 1}.'
 _ADMISSIONS_AT_ONCE = 2
 _LIMITER = RunVar[CapacityLimiter]("admissions")
 
 
 class StoppingError(RequestError):
     """The server stops, and takes nothing more."""
+
+    def __init__(self) -> None:
+        super().__init__("The server stops.", hint="Send it again when it is back.")
 
 
 @asynccontextmanager
@@ -49,7 +53,7 @@ async def received(request: Request, jobs: Jobs, files: Iterable[str]) -> AsyncI
         )
     content_type = request.headers.get("content-type", "")
     try:
-        form = await receive_form(request.stream(), content_type, jobs.blobs, wanted)
+        form = await receive_form(_until_stopped(request, jobs), content_type, jobs.blobs, wanted)
     except ClientDisconnect as error:
         raise MalformedUploadError("The body is cut off before its end.", hint="Send it again.") from error
     try:
@@ -58,6 +62,13 @@ async def received(request: Request, jobs: Jobs, files: Iterable[str]) -> AsyncI
         yield form
     finally:
         form.discard()
+
+
+async def _until_stopped(request: Request, jobs: Jobs) -> AsyncIterator[bytes]:
+    async for chunk in request.stream():
+        if jobs.stopping.is_set():
+            raise StoppingError
+        yield chunk
 
 
 def options_of(form: Form) -> dict[str, Any]:
@@ -69,11 +80,9 @@ def options_of(form: Form) -> dict[str, Any]:
     try:
         options = json.loads(form.texts.get("options", "{}"))
     except (ValueError, RecursionError) as error:
-        raise InvalidOptionsError(
-            f"The field options is no JSON: {error}.", hint='For example: {"max_accuracy_drop": 0.01}.'
-        ) from error
+        raise InvalidOptionsError(f"The field options is no JSON: {error}.", hint=_OPTIONS) from error
     if not isinstance(options, dict):
-        raise InvalidOptionsError("The field options must be a JSON object.")
+        raise InvalidOptionsError("The field options must be a JSON object.", hint=_OPTIONS)
     return options
 
 
@@ -107,7 +116,7 @@ async def accept(jobs: Jobs, spec: JobSpec, drafts: dict[str, Draft]) -> str:
     except ResourceLimitError as error:
         raise UploadTooLargeError(error.message, hint=error.hint) from error
     except StageCancelledError as error:
-        raise StoppingError("The server stops.", hint="Send it again when it is back.") from error
+        raise StoppingError from error
     return await run_in_threadpool(jobs.accept, spec, drafts)
 
 

@@ -12,6 +12,7 @@ from service.jobs import Health
 router = APIRouter(tags=["health"])
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health", summary="How the server is", responses=shown(200, HEALTH) | responses())
 def health(jobs: TheJobs) -> Health:
     """Version, sandbox, the queue, and the room on the disk."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
@@ -12,17 +12,19 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
-from service.api.dependencies import JobId, TheJob, TheJobs, the_job
+from service.api.dependencies import JobId, TheJob, TheJobs
 from service.api.examples import CANCELLED, PAGE, SUCCEEDED, shown
-from service.api.problems import responses
+from service.api.problems import StreamEndedError, failure_of, responses
 from service.api.schemas import JobPage, JobView, job_line, job_view
-from service.jobs import Jobs, Status
+from service.jobs import Event, Jobs, Status
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 _POLL_S = 0.25
 _LARGEST = 2**63 - 1  # that SQLite takes
 _LAST = ("succeeded", "failed", "cancelled")
+_ENDED: dict[int | str, dict[str, Any]] = {204: {"description": "The client has seen the last event."}}
+LastEventId = Annotated[int, Header(ge=0, le=_LARGEST)]
 
 
 @router.get("", summary="List the jobs", responses=shown(200, PAGE) | responses(422))
@@ -49,23 +51,29 @@ def get_job(job: TheJob, jobs: TheJobs) -> JobView:
     return job_view(job, jobs.records)
 
 
+def _require_more(job: TheJob, jobs: TheJobs, last_event_id: LastEventId = 0) -> None:
+    """Answer 204, which ends an EventSource, where nothing will come any more."""
+    if job.status in _LAST and not jobs.records.events_after(job.id, last_event_id, 1):
+        raise StreamEndedError
+
+
 @router.get(
     "/{job_id}/events",
     summary="Follow a job",
     response_class=EventSourceResponse,
-    responses=responses(404, 422),
-    dependencies=[Depends(the_job)],
+    responses=_ENDED | responses(404, 422),
+    dependencies=[Depends(_require_more)],
 )
 async def follow(
-    job_id: JobId, jobs: TheJobs, last_event_id: Annotated[int, Header(ge=0, le=_LARGEST)] = 0
+    job_id: JobId, jobs: TheJobs, last_event_id: LastEventId = 0
 ) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events until the job has ended; Last-Event-ID goes on after the event of that number."""
     number = last_event_id
-    while True:
+    while not jobs.stopping.is_set():
         events = await run_in_threadpool(jobs.records.events_after, job_id, number)
         for event in events:
             number = event.number
-            yield ServerSentEvent(data=event.data, event=event.kind, id=str(number))
+            yield ServerSentEvent(data=_shown(job_id, event), event=event.kind, id=str(number))
             if event.kind in _LAST:
                 return
         if not events:
@@ -73,6 +81,13 @@ async def follow(
             if job is None or (job.status in _LAST and not await _more(jobs, job_id, number)):
                 return  # deleted meanwhile, or the client has seen the last event
             await asyncio.sleep(_POLL_S)
+
+
+def _shown(job_id: str, event: Event) -> dict[str, Any]:
+    """An event's data; a failure's problem looks as everywhere else."""
+    if event.kind != "failed":
+        return event.data
+    return {"problem": failure_of(job_id, event.data["problem"]).model_dump()}
 
 
 async def _more(jobs: Jobs, job_id: str, number: int) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from optimizer.errors import OptimizerError, Problem
@@ -63,6 +63,10 @@ class JobFailedError(Exception):
         self.problem = problem
 
 
+class StreamEndedError(Exception):
+    """The client has seen all events of a job that has ended."""
+
+
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI says of an operation's problems; 403 and 500 are among them always."""
     schema = {"$ref": "#/components/schemas/ProblemDetails"}
@@ -91,6 +95,10 @@ def add_problems(app: FastAPI) -> None:
     @app.exception_handler(JobFailedError)
     async def job_failed(request: Request, error: JobFailedError) -> JSONResponse:
         return _send(failure_of(error.job_id, error.problem))
+
+    @app.exception_handler(StreamEndedError)
+    async def stream_ended(request: Request, error: StreamEndedError) -> Response:
+        return Response(status_code=204)
 
     @app.exception_handler(RequestError)
     async def request_error(request: Request, error: RequestError) -> JSONResponse:

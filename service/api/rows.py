@@ -78,9 +78,7 @@ def benchmark_view(job: Job, provider: str | None, batch_size: int | None) -> Be
         job=job.id,
         machine=machine,
         rows=tuple(row for row in rows if provider in (None, row.provider)),
-        missing=tuple(
-            _missing(job, name, batch_size or 1, machine) for name in wanted if name not in measured
-        ),
+        missing=tuple(_missing(job, name, batch_size, machine) for name in wanted if name not in measured),
         notices=notices,
     )
 
@@ -116,12 +114,19 @@ def _row(
     )
 
 
-def _missing(job: Job, provider: str, batch_size: int, machine: Machine) -> MissingRows:
+def threads_of(job: Job) -> int:
+    """The threads that a job has measured with."""
+    return _all_rows(job)[1][0].threads
+
+
+def _missing(job: Job, provider: str, batch_size: int | None, machine: Machine) -> MissingRows:
     unusable = machine.unusable_providers.get(provider)
     reason = f"It cannot run on the server's machine: {unusable}" if unusable else "It was not measured."
-    subject = job.spec.of or job.id
-    return MissingRows(
-        provider=provider,
-        reason=reason,
-        measure=MeasureLink(body={"job": subject, "provider": provider, "batch_sizes": [batch_size]}),
-    )
+    sizes = (batch_size,) if batch_size else job.spec.batch_sizes or (job.spec.goal.batch_size,)
+    body = {
+        "job": job.spec.of or job.id,
+        "provider": provider,
+        "batch_sizes": list(sizes),
+        "threads": threads_of(job),
+    }
+    return MissingRows(provider=provider, reason=reason, measure=MeasureLink(body=body))

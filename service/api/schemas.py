@@ -69,6 +69,10 @@ class JobView(JobLine):
     """All that a job says of itself."""
 
     goal: Goal
+    of: str | None = None
+    """Of a benchmark: the finished job whose baseline and choice are measured."""
+    batch_sizes: tuple[int, ...] = ()
+    """Of a benchmark."""
     files: dict[str, FileView]
     progress: ProgressView | None = None
     candidates: tuple[CandidateView, ...] = ()
@@ -102,6 +106,8 @@ def job_view(job: Job, records: JobStore) -> JobView:
     inputs = {role: file for role, file in job.files.items() if role in INPUT_ROLES}
     view: dict[str, Any] = {
         "goal": job.spec.goal,
+        "of": job.spec.of,
+        "batch_sizes": job.spec.batch_sizes,
         "files": {role: _file(file) for role, file in inputs.items()},
         "progress": _progress(job, records) if job.status == "running" else None,
         "problem": job.problem and failure_of(job.id, job.problem),

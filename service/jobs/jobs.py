@@ -51,7 +51,8 @@ class Jobs:
         self.settings = settings
         self._folder = settings.data.resolve()
         self._admissions = self._folder / "admissions"
-        self._stopping = threading.Event()
+        self.stopping = threading.Event()
+        """Set when the server is told to stop: nothing more is taken, and no stream goes on."""
         self._work = self._folder / "jobs"
         self.blobs = BlobStore(self._folder)
         self._database: sa.Engine = open_database(self._folder / "onnxpress.sqlite")
@@ -81,7 +82,7 @@ class Jobs:
 
     def shutdown(self) -> None:
         """End the stages that run; the jobs go on when a server is launched again."""
-        self._stopping.set()
+        self.stopping.set()
         self._runner.stop()
         self._engine.shutdown()
         self._database.dispose()
@@ -109,7 +110,7 @@ class Jobs:
                 readable=tuple(path for role, path in files.items() if role == "unlabelled"),
                 goal=spec.goal,
             )
-            run_stage(request, _ADMISSION, lock=None, on_event=lambda event: None, cancel=self._stopping)
+            run_stage(request, _ADMISSION, lock=None, on_event=lambda event: None, cancel=self.stopping)
 
     def accept(self, spec: JobSpec, drafts: dict[str, Draft]) -> str:
         """Take a job on: its files, rows and place in the queue come to be in one transaction, or not at all.
@@ -154,7 +155,9 @@ class Jobs:
                 change.add_event("cancelled")
         status = self.records.need(job_id).status
         if status != "cancelled":
-            raise JobEndedError(f"The job {job_id} has {status} already.")
+            raise JobEndedError(
+                f"The job {job_id} has {status} already.", hint=f"DELETE /jobs/{job_id} removes it."
+            )
         if moved:
             self._engine.cancel(job_id)
             self._runner.cancel(job_id)
@@ -195,7 +198,10 @@ class Jobs:
         """The baseline and the choice of a finished job, or what a benchmark measured, for another job."""
         job = self.records.need(job_id)
         if job.status in ACTIVE:
-            raise JobRunningError(f"The job {job_id} is {job.status}: nothing to measure yet.")
+            raise JobRunningError(
+                f"The job {job_id} is {job.status}: nothing to measure yet.",
+                hint=f"GET /jobs/{job_id}/events follows it.",
+            )
         if job.benchmark is not None:
             return list(job.files.values())
         if job.outcome is None:

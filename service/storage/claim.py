@@ -21,6 +21,8 @@ def claimed(folder: Path) -> Iterator[Path]:
         InvalidOptionsError: If another server holds the folder, or it cannot be written to.
     """
     hint = "Name another folder with --data."
+    if folder.exists() and not folder.is_dir():
+        raise InvalidOptionsError(f"The data folder {folder} is a file.", hint=hint)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(folder / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -34,7 +34,7 @@ def test_what_was_not_measured_says_why_and_how(client: httpx.Client, add_job: C
             "measure": {
                 "method": "POST",
                 "href": "/benchmark",
-                "body": {"job": job_id, "provider": "cuda", "batch_sizes": [8]},
+                "body": {"job": job_id, "provider": "cuda", "batch_sizes": [8], "threads": 1},
             },
         }
     ]
@@ -45,7 +45,22 @@ def test_what_was_not_measured_says_why_and_how(client: httpx.Client, add_job: C
 def test_the_measure_link_is_accepted(client: httpx.Client, add_job: Callable[..., str]) -> None:
     missing = client.get(f"/benchmark?job={add_job('succeeded')}&batch_size=4").json()["missing"][0]
     answer = client.post(missing["measure"]["href"], json=missing["measure"]["body"])
-    assert (answer.status_code, answer.json()["kind"]) == (202, "benchmark")
+    found, job_id = answer.json(), missing["measure"]["body"]["job"]
+    assert (answer.status_code, found["kind"], found["of"]) == (202, "benchmark", job_id)
+    assert (found["batch_sizes"], found["goal"]["threads"]) == ([4], 1)
+
+
+def test_a_finished_job_is_measured_with_its_own_threads(
+    client: httpx.Client, add_job: Callable[..., str]
+) -> None:
+    answer = client.post("/benchmark", json={"job": add_job("succeeded")})
+    assert answer.json()["goal"]["threads"] == 1
+
+
+def test_json_that_does_not_say_so_is_told_how(client: httpx.Client) -> None:
+    answer = client.post("/benchmark", data={"job": "x"})  # as curl -d sends it
+    assert answer.status_code == 400
+    assert "application/json" in answer.json()["hint"]
 
 
 def test_a_model_of_its_own(client: httpx.Client) -> None:

@@ -65,7 +65,7 @@ def test_a_range_of_another_version_gives_the_whole_file(client: httpx.Client, d
 def test_the_report_may_do_nothing(client: httpx.Client, done: str) -> None:
     answer = client.get(f"/jobs/{done}/report")
     assert answer.headers["Content-Type"].startswith("text/html")
-    assert answer.headers["Content-Disposition"] == "inline"
+    assert answer.headers["Content-Disposition"] == 'inline; filename="report.html"'
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     assert "sandbox" in answer.headers["Content-Security-Policy"]
 

@@ -29,6 +29,7 @@ def test_the_stream_has_every_event_and_ends(client: httpx.Client, add_job: Call
 def test_a_client_goes_on_where_it_was(client: httpx.Client, add_job: Callable[..., str], last: int) -> None:
     answer = client.get(f"/jobs/{add_job('succeeded')}/events", headers={"Last-Event-ID": str(last)})
     assert events_of(answer) == list(enumerate(KINDS, 1))[last:]
+    assert answer.status_code == (200 if last < len(KINDS) else 204)  # which ends an EventSource
 
 
 @pytest.mark.parametrize("last", ["-1", "x", ";oLv[i"])

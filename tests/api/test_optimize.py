@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import platform
 from typing import Any
 
 import generated_requests
 import httpx
+import numpy as np
 import pytest
 
 from service.jobs import Jobs
 
 MODEL = generated_requests.model_bytes()
 SAMPLES = generated_requests.samples_bytes()
+
+
+def npz(**arrays: Any) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
 
 
 def post(client: httpx.Client, options: Any = None, **files: bytes) -> httpx.Response:
@@ -80,6 +88,8 @@ def test_options_that_cannot_be_are_refused(client: httpx.Client, jobs: Jobs, op
     [
         ({"model": b"no model"}, 400, "Invalid model"),
         ({"calibration": b"no samples"}, 422, "Invalid data"),
+        ({"evaluation": npz(x=np.array([{}], object))}, 422, "Invalid data"),  # pickled
+        ({"evaluation": npz(x=np.zeros((9, 4)), labels=np.zeros(8))}, 422, "Invalid data"),
         ({"picture": b"what?"}, 422, "Invalid options"),
         ({"model": bytes(2 << 20)}, 413, "Upload too large"),
     ],

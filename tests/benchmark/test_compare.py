@@ -13,6 +13,7 @@ from optimizer.benchmark import (
     LaunchTimes,
     MeasureSettings,
     compare,
+    measure_both,
     measure_original,
     measure_pair,
 )
@@ -85,6 +86,14 @@ def test_a_row_sums_up_its_launches(models: tuple[Path, Path]) -> None:
     assert row.ratio.estimate == pytest.approx(2.0)
     assert [request.models for request in asked] == [models] * 3
     assert [request.seed for request in asked] == [0, 1, 2]  # each other one loads the candidate first
+
+
+def test_the_baseline_has_a_row_of_the_same_launches(models: tuple[Path, Path]) -> None:
+    launch, _ = replay([pair(2.0, 1.0), pair(2.2, 1.1), pair(1.8, 0.9)])
+    baseline, fast = measure_both(("baseline", "fast"), models, MeasureSettings(launches=3), launch)
+    assert (baseline.model, baseline.latency_ms, baseline.launches) == ("baseline", 2.0, 3)
+    assert baseline.ratio is None
+    assert (fast.model, fast.latency_ms, fast.launches) == ("fast", 1.0, 3)
 
 
 def test_a_hopeless_candidate_costs_two_launches(models: tuple[Path, Path]) -> None:
