@@ -77,7 +77,7 @@ def add_job(jobs: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
                 values.setdefault("outcome", small_outcomes.OUTCOME.model_dump(mode="json"))
             if status not in ("queued", "running"):
                 change.move(status, **values)  # type: ignore[arg-type]  # one of the statuses
-                change.add_event(status, {})
+                change.add_event(status, {"problem": values["problem"]} if status == "failed" else {})
         return job_id
 
     return add

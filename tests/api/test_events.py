@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 
@@ -58,3 +59,15 @@ def test_the_stream_follows_a_job_to_its_end(
     answer = client.get(f"/jobs/{job_id}/events")
     timer.join()
     assert events_of(answer) == list(enumerate([*KINDS[:-1], "cancelled"], 1))
+
+
+def test_a_failure_looks_the_same_in_the_stream_and_in_the_job(
+    client: httpx.Client, add_job: Callable[..., str]
+) -> None:
+    problem = {"kind": "UnsafeModelError", "message": "It would run code.", "hint": "Send another."}
+    job_id = add_job("failed", problem=problem)
+    stream = client.get(f"/jobs/{job_id}/events").text
+    (line,) = [line for line in stream.splitlines() if line.startswith('data: {"problem"')]
+    assert json.loads(line.removeprefix("data: ")) == {
+        "problem": client.get(f"/jobs/{job_id}").json()["problem"]
+    }
