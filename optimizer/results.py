@@ -34,12 +34,6 @@ class Interval(Options):
     n: int
 
 
-class Admission(Options):
-    """What a look at the upload and the data found, before anything is loaded."""
-
-    format: Format
-
-
 class OutputParity(Options):
     """How far one output of the converted model is from the original's."""
 

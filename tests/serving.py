@@ -38,16 +38,16 @@ class Server:
 
     def submit(self, model: Path, options: dict[str, Any], **data: Path) -> str:
         """Send a model to /optimize; returns the job's id."""
-        files = {name: (path.name, path.read_bytes()) for name, path in {"model": model, **data}.items()}
-        form = {"options": json.dumps(options)}
-        answer = httpx.post(f"{self.address}/optimize", files=files, data=form, timeout=60)
-        assert answer.status_code == 202, answer.text
-        return str(answer.json()["id"])
+        return self._send("/optimize", options, model=model, **data)
 
     def submit_benchmark(self, model: Path, options: dict[str, Any]) -> str:
         """Send a model to /benchmark; returns the job's id."""
-        files, form = {"model": (model.name, model.read_bytes())}, {"options": json.dumps(options)}
-        answer = httpx.post(f"{self.address}/benchmark", files=files, data=form, timeout=60)
+        return self._send("/benchmark", options, model=model)
+
+    def _send(self, place: str, options: dict[str, Any], **data: Path) -> str:
+        files = {name: (path.name, path.read_bytes()) for name, path in data.items()}
+        form = {"options": json.dumps(options)}
+        answer = httpx.post(self.address + place, files=files, data=form, timeout=60)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 

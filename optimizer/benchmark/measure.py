@@ -62,36 +62,44 @@ class MeasureSettings(Options):
 def measure_pair(
     name: str, baseline: Path, candidate: Path, settings: MeasureSettings, launch: Launch
 ) -> Measurement:
-    """Measure a candidate against the baseline, both in each launch; see `measure_both`."""
-    return measure_both((baseline.stem, name), (baseline, candidate), settings, launch)[1]
-
-
-def measure_both(
-    names: tuple[str, str], models: tuple[Path, Path], settings: MeasureSettings, launch: Launch
-) -> tuple[Measurement, Measurement]:
-    """Measure a baseline and a candidate, both in each launch; the candidate's row has the ratio.
+    """Measure a candidate against the baseline, both in each launch.
 
     Stops after two launches where the interval lies below `HOPELESS_RATIO` as a whole: that can only make
     a candidate be called slower, never faster. The ratio is taken turn by turn within each launch. It is no
     quotient of two rows' latencies: launches differ more than turns do.
 
     Args:
-        names: The rows' names.
-        models: ONNX files, the baseline first.
+        name: The row's name.
+        baseline: ONNX file.
+        candidate: ONNX file.
         settings: How to measure.
         launch: Runs `time_launch` in a fresh process.
 
     Raises:
         OptimizerError: What a launch raised.
     """
-    launches: list[LaunchTimes] = []
-    while len(launches) < settings.launches and not (len(launches) == 2 and _hopeless(compare(launches))):
-        launches.append(launch(settings.request(*models, number=len(launches))))
-    first, second = (
-        _row(name, path, settings, launches, place)
-        for place, (name, path) in enumerate(zip(names, models, strict=True))
+    launches = _launch_pair((baseline, candidate), settings, launch)
+    return _candidate_row(name, candidate, settings, launches)
+
+
+def measure_both(
+    names: tuple[str, str], models: tuple[Path, Path], settings: MeasureSettings, launch: Launch
+) -> tuple[Measurement, Measurement]:
+    """The rows of a baseline and of a candidate from the same launches; see `measure_pair`.
+
+    Args:
+        names: The rows' names, the baseline's first, as for `models`.
+        models: ONNX files.
+        settings: How to measure.
+        launch: Runs `time_launch` in a fresh process.
+
+    Raises:
+        OptimizerError: What a launch raised.
+    """
+    launches = _launch_pair(models, settings, launch)
+    return _row(names[0], models[0], settings, launches), _candidate_row(
+        names[1], models[1], settings, launches
     )
-    return first, second.model_copy(update={"ratio": compare(launches)})
 
 
 def measure_alone(name: str, path: Path, settings: MeasureSettings, launch: Launch) -> Measurement:
@@ -146,6 +154,20 @@ def measure_original(
     row = _row("original", original, settings, originals)
     # The upload's own runtime is measured on the CPU; it has no execution providers.
     return row.model_copy(update={"runtime": runtime, "ratio": interval_of(log_ratios), "placement": {}})
+
+
+def _launch_pair(models: tuple[Path, Path], settings: MeasureSettings, launch: Launch) -> list[LaunchTimes]:
+    launches: list[LaunchTimes] = []
+    while len(launches) < settings.launches and not (len(launches) == 2 and _hopeless(compare(launches))):
+        launches.append(launch(settings.request(*models, number=len(launches))))
+    return launches
+
+
+def _candidate_row(
+    name: str, path: Path, settings: MeasureSettings, launches: Sequence[LaunchTimes]
+) -> Measurement:
+    row = _row(name, path, settings, launches, place=1)
+    return row.model_copy(update={"ratio": compare(launches)})
 
 
 def _hopeless(ratio: Interval) -> bool:

@@ -13,12 +13,12 @@ from optimizer.data import DataLimits, NpzReader, shared_count
 from optimizer.errors import InvalidDataError, InvalidOptionsError
 from optimizer.goal import Goal
 from optimizer.isolation import Reporter
-from optimizer.results import Admission, Format
+from optimizer.results import Format
 from optimizer.workspace import StageRequest
 
 
 def run(request: StageRequest, reporter: Reporter) -> None:
-    """Write the upload's format.
+    """Raise where the upload, its data or the goal cannot be; there is no result.
 
     Raises:
         InvalidModelError: If it is no model.
@@ -40,7 +40,6 @@ def run(request: StageRequest, reporter: Reporter) -> None:
     for path in request.readable:
         _require_arrays(path, "unlabelled")
     _require_fit(request.goal, format)
-    request.files.write("admit", Admission(format=format))
 
 
 def _try_to_extract(path: Path, workspace: Path) -> None:

@@ -16,6 +16,7 @@ log: Any = structlog.get_logger("onnxpress")
 
 # Each event is a row that is synced to the disk: stages speak up to ten times a second.
 _PROGRESS_EVERY_S = 0.5
+_STEP = ("stage", "recipe", "batch_size")  # of an entry: which step an event belongs to
 
 
 class Narrator:
@@ -24,8 +25,7 @@ class Narrator:
     def __init__(self, records: JobStore, job_id: str, entry: Entry) -> None:
         self._records = records
         self._job_id = job_id
-        fields = {"stage": entry.stage, "recipe": entry.recipe, "batch_size": entry.batch_size}
-        self._step = {name: value for name, value in fields.items() if value is not None}
+        self._step = entry.model_dump(include=set(_STEP), exclude_none=True)
         self._next_progress = 0.0
         self._told: set[str] = set()
 
@@ -71,11 +71,10 @@ class Narrator:
     def _events(self, kind: str) -> list[Event]:
         """Those of this step."""
         events = self._records.events_of(self._job_id, kind)
-        names = ("stage", "recipe", "batch_size")
         return [
             event
             for event in events
-            if {name: event.data[name] for name in names if name in event.data} == self._step
+            if {name: event.data[name] for name in _STEP if name in event.data} == self._step
         ]
 
     def _add(self, kind: str, data: dict[str, Any]) -> None:
