@@ -16,23 +16,22 @@ from typing import Any
 import onnx
 import tensorflow as tf
 import tf2onnx
-from tensorflow.python.framework import convert_to_constants
 from tf2onnx import optimizer, tf_loader, tfonnx
 from tf2onnx.graph import Graph
 from tf2onnx.optimizer.global_pool_optimizer import GlobalPoolOptimizer
 
 from optimizer.convert import op_converters  # noqa: F401  # importing it fills tf2onnx's registry
-from optimizer.convert.naming import onnx_output_name
+from optimizer.convert.freeze import withheld_weights
+from optimizer.convert.naming import onnx_output_name, unique_names
 from optimizer.convert.tensor_names import node_name
 from optimizer.convert.unconvertible import operators_without_converter
+from optimizer.convert.weights import attach_weights
 from optimizer.errors import ResourceLimitError, ToolError, UnsupportedModelError
 from optimizer.model import first_line
 
 OPSET = 17
 """Version 18 leaves more Transposes in a CNN, and 19 is more than tf2onnx knows."""
 
-# Attributes that keep grappler from inlining a function; Keras 3 sets the first on grouped convolutions.
-_KEEPS_FUNCTION_WHOLE = ("_XlaMustCompile", "_XlaCompile", "_XlaScope", "_noinline")
 _LARGE_BYTES = 32 << 20
 
 
@@ -57,7 +56,7 @@ def convert_savedmodel(folder: Path, signature: str) -> onnx.ModelProto:
 def _convert_savedmodel(folder: Path, signature: str) -> onnx.ModelProto:
     with (
         _explained("tf2onnx could not convert the model") as complaints,
-        _inlining_of_compiled_functions(),
+        withheld_weights() as withheld,
         _nodes_in_order(),
     ):
         graph_def, inputs, outputs, tables, names = tf_loader.from_saved_model(
@@ -73,18 +72,23 @@ def _convert_savedmodel(folder: Path, signature: str) -> onnx.ModelProto:
         input_names = {names[tensor] for tensor in inputs}
         for tensor in outputs:
             names[tensor] = onnx_output_name(names[tensor], input_names)
+        taken = tuple(names.values())
+        unique = unique_names([*taken, *withheld.names.values()])[len(taken) :]
+        weight_names = dict(zip(withheld.names, unique, strict=True))
         with tf.device("/cpu:0"), tf.Graph().as_default() as tf_graph:
             tf.import_graph_def(graph_def, name="")
             graph = tfonnx.process_tf_graph(
                 tf_graph,
                 opset=OPSET,
-                input_names=inputs,
+                input_names=[*inputs, *withheld.values],
                 output_names=outputs,
-                tensors_to_rename=names,
+                tensors_to_rename=names | weight_names,
                 initialized_tables=tables,
             )
         complaints.raise_any()
-        return _optimized(graph, folder.name)
+        proto = _optimized(graph, folder.name)
+        attach_weights(proto, {weight_names[tensor]: value for tensor, value in withheld.values.items()})
+        return proto
 
 
 def convert_tflite(path: Path, names: Mapping[str, str], *, dequantize: bool) -> onnx.ModelProto:
@@ -187,26 +191,6 @@ def _explained(what: str) -> Iterator[_Complaints]:
 
 
 @contextlib.contextmanager
-def _inlining_of_compiled_functions() -> Iterator[None]:
-    """Let TensorFlow's freezing inline functions marked for XLA, which tf2onnx cannot convert as calls."""
-    grappler = convert_to_constants.tf_optimizer
-
-    class Unmarking:
-        """grappler, on a graph without the marks."""
-
-        @staticmethod
-        def OptimizeGraph(config: Any, meta_graph: Any, *arguments: Any, **options: Any) -> Any:  # noqa: N802
-            _remove_marks(meta_graph.graph_def)
-            return grappler.OptimizeGraph(config, meta_graph, *arguments, **options)
-
-    convert_to_constants.tf_optimizer = Unmarking
-    try:
-        yield
-    finally:
-        convert_to_constants.tf_optimizer = grappler
-
-
-@contextlib.contextmanager
 def _nodes_in_order() -> Iterator[None]:
     """Let tf2onnx walk a graph's nodes by name: it keeps them in sets, which go by their addresses.
 
@@ -222,14 +206,6 @@ def _nodes_in_order() -> Iterator[None]:
         yield
     finally:
         Graph.extract_sub_graph_nodes = unordered
-
-
-def _remove_marks(graph_def: Any) -> None:
-    functions = graph_def.library.function
-    holders = [*functions, *graph_def.node, *(node for function in functions for node in function.node_def)]
-    for holder in holders:
-        for mark in _KEEPS_FUNCTION_WHOLE:
-            holder.attr.pop(mark, None)
 
 
 class _SpatialPoolOptimizer(GlobalPoolOptimizer):  # type: ignore[misc]  # tf2onnx has no types

@@ -1,0 +1,92 @@
+"""Puts the weights that never went through tf2onnx into the finished ONNX model.
+
+    Conv(x, Transpose(kernel))  ->  Conv(x, kernel'),  kernel' = transposed once, here
+
+A node between a weight and its only use is computed here, unless that would make the file larger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from optimizer.graph.structure import all_graphs, all_nodes
+
+# Whatever TensorFlow or tf2onnx puts between a weight and its operator: a layout, a dtype, a scale.
+_FOLDED = {"Add", "Cast", "Div", "Identity", "Mul", "Reshape", "Squeeze", "Sub", "Transpose", "Unsqueeze"}
+
+
+def attach_weights(proto: onnx.ModelProto, values: Mapping[str, Callable[[], NDArray[Any]]]) -> None:
+    """Turn inputs of the graph into initializers, in place.
+
+    Args:
+        proto: The model.
+        values: Name of the input to what reads its value; one is read at a time.
+    """
+    graph = proto.graph
+    kept = [value for value in graph.input if value.name not in values]
+    given = [value.name for value in graph.input if value.name in values]
+    del graph.input[:]
+    graph.input.extend(kept)
+    for name in given:
+        value = _folded(proto, name, values[name]())
+        if value is not None:
+            graph.initializer.append(numpy_helper.from_array(value, name))
+
+
+def _folded(proto: onnx.ModelProto, name: str, value: NDArray[Any]) -> NDArray[Any] | None:
+    """The value behind all nodes that can be computed now, which are removed; None where nothing uses it."""
+    graph = proto.graph
+    while True:
+        uses = [node for node in all_nodes(graph) if name in node.input]
+        if not uses:
+            return None
+        node = uses[0]
+        constants = {tensor.name: tensor for tensor in graph.initializer}
+        others = [other for other in node.input if other != name]
+        is_foldable = (
+            len(uses) == 1
+            and node.op_type in _FOLDED
+            and node in graph.node
+            and all(other in constants for other in others)
+            and not _is_output(graph, node.output[0])
+        )
+        if not is_foldable:
+            return value
+        result = _compute(
+            proto, node, {name: value} | {o: numpy_helper.to_array(constants[o]) for o in others}
+        )
+        if result.nbytes > value.nbytes:
+            return value
+        graph.node.remove(node)
+        for user in all_nodes(graph):
+            for index, source in enumerate(user.input):
+                if source == node.output[0]:
+                    user.input[index] = name
+        value = result
+
+
+def _is_output(graph: onnx.GraphProto, name: str) -> bool:
+    return any(name == value.name for inner in all_graphs(graph) for value in inner.output)
+
+
+def _compute(
+    proto: onnx.ModelProto, node: onnx.NodeProto, inputs: Mapping[str, NDArray[Any]]
+) -> NDArray[Any]:
+    """Compute one node with ONNX's reference implementation."""
+    specs = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+        for name, value in inputs.items()
+    ]
+    result = onnx.ValueInfoProto(name=node.output[0])
+    model = helper.make_model(
+        helper.make_graph([node], "weight", specs, [result]), opset_imports=proto.opset_import
+    )
+    (computed,) = ReferenceEvaluator(model).run(None, dict(inputs))
+    return np.ascontiguousarray(computed)
