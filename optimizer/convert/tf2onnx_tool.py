@@ -22,6 +22,7 @@ from tf2onnx.optimizer.global_pool_optimizer import GlobalPoolOptimizer
 
 from optimizer.convert import op_converters  # noqa: F401  # importing it fills tf2onnx's registry
 from optimizer.convert.freeze import withheld_weights
+from optimizer.convert.integer_graph import expose_integer_kernels
 from optimizer.convert.naming import onnx_output_name, unique_names
 from optimizer.convert.tensor_names import node_name
 from optimizer.convert.unconvertible import operators_without_converter
@@ -112,7 +113,9 @@ def convert_tflite(path: Path, names: Mapping[str, str], *, dequantize: bool) ->
                 dequantize=dequantize,
             )
         complaints.raise_any()
-        return _optimized(graph, path.name)
+        proto = _optimized(graph, path.name)
+        expose_integer_kernels(proto)
+        return proto
 
 
 def _refuse_unknown_rank(graph_def: Any, inputs: Sequence[str], names: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from keras_models import cnn, convert, operators
 
@@ -70,6 +71,27 @@ def test_an_int8_file_stays_integer_and_is_judged_by_quantization_steps(saved: P
     assert conversion.parity is not None
     assert "two quantization steps" in conversion.parity.note
     assert 1e-4 < conversion.parity.outputs[0].tolerance < 0.05
+
+
+@pytest.mark.parametrize("integer_io", [None, "int8", "uint8"])
+def test_every_layer_of_an_int8_file_runs_as_an_integer_kernel(
+    integer_io: str | None, saved: Path, tmp_path: Path
+) -> None:
+    import onnxruntime as ort
+    import tensorflow as tf
+
+    io = (
+        {}
+        if integer_io is None
+        else dict.fromkeys(("inference_input_type", "inference_output_type"), tf.as_dtype(integer_io))
+    )
+    _, workspace = convert(tflite(saved, tmp_path, **full_integer(**io)), "tflite", tmp_path)
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    ort.InferenceSession(str(workspace.converted), options, providers=["CPUExecutionProvider"])
+    nodes = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    assert not {"Conv", "FusedConv", "MatMul", "Gemm"} & set(nodes)
+    assert (nodes.count("QLinearConv"), nodes.count("QLinearMatMul") + nodes.count("QGemm")) == (1, 1)
 
 
 def test_integer_inputs_and_outputs_stay_integer(saved: Path, tmp_path: Path) -> None:
