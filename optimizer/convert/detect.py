@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 from optimizer.convert.protobuf_fields import parse_fields, read_fields
+from optimizer.convert.text_form import first_field
 from optimizer.convert.upload import archived_savedmodels, is_keras_archive, member_names, savedmodel_folder
 from optimizer.errors import InvalidModelError, UnsupportedModelError
 from optimizer.model import first_line
@@ -18,6 +19,7 @@ from optimizer.results import Format
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _READ_FROM = "Give a SavedModel (folder, .zip, .tar.gz), .keras, .h5, .tflite, frozen .pb or .onnx file."
+_WHOLE_CHECKPOINT = "Give a folder or .zip that holds its .meta, .index and .data files together."
 _DOWNLOAD_AGAIN = "Download or upload the file again."
 _OPERATOR_NAME = re.compile(rb"[A-Za-z0-9_][A-Za-z0-9_.>/]*\Z")
 
@@ -50,6 +52,8 @@ def detect(path: Path) -> Format:
     if _is_hdf5(path, head):
         return _detect_hdf5(path)
     _refuse_known(path, head)
+    if field := first_field(head):
+        return _detect_text(path, field)
     return _detect_protobuf(path)
 
 
@@ -149,12 +153,6 @@ def _refuse_known(path: Path, head: bytes) -> None:
             f"{path.name} is JSON: a model's layers or a TensorFlow.js model, without the weights.",
             hint="Save the model whole: model.save('model.keras').",
         )
-    if re.match(rb"(node|library|versions|saved_model_schema_version|meta_graphs|ir_version)\s*[:{]", text):
-        raise UnsupportedModelError(
-            f"{path.name} is a graph in protobuf's text form.",
-            hint="Convert it to binary with google.protobuf.text_format.Parse and SerializeToString, or give "
-            "the SavedModel's whole folder.",
-        )
 
 
 def _pickle(path: Path, head: bytes) -> UnsupportedModelError:
@@ -169,6 +167,40 @@ def _pickle(path: Path, head: bytes) -> UnsupportedModelError:
 def _pytorch(path: Path) -> UnsupportedModelError:
     return UnsupportedModelError(
         f"{path.name} is a PyTorch file.", hint="Export it with torch.onnx.export, then give the .onnx file."
+    )
+
+
+def _detect_text(path: Path, field: str) -> Format:
+    """Tell by the first field what a file in protobuf's text form is; the fields are those below."""
+    if field in ("node", "library", "versions"):
+        return "graphdef"
+    if field in ("saved_model_schema_version", "meta_graphs"):
+        raise _graph_of_savedmodel(path, "saved_model.pbtxt")
+    if field in ("meta_info_def", "graph_def"):
+        raise _meta_alone(path)
+    if field in ("model_checkpoint_path", "all_model_checkpoint_paths"):
+        raise UnsupportedModelError(
+            f"{path.name} is the list of a folder's checkpoints; it holds no model.", hint=_WHOLE_CHECKPOINT
+        )
+    if field in ("ir_version", "opset_import", "producer_name"):
+        raise UnsupportedModelError(
+            f"{path.name} is an ONNX model in text form.",
+            hint="Write it as a binary: onnx.save(onnx.load(path, format='textproto'), 'model.onnx').",
+        )
+    raise _unknown(path, set(), {}, None)
+
+
+def _graph_of_savedmodel(path: Path, name: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"{path.name} is the {name} of a SavedModel; its variables are missing.",
+        hint="Give the whole folder, or a .zip or .tar.gz of it.",
+    )
+
+
+def _meta_alone(path: Path) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"{path.name} is the .meta file of a TensorFlow 1 checkpoint: the weights are in other files.",
+        hint=_WHOLE_CHECKPOINT,
     )
 
 
@@ -192,17 +224,11 @@ def _detect_protobuf(path: Path) -> Format:
     if has_version and 7 in first:
         return "onnx"
     if has_version and numbers == {1, 2}:
-        raise UnsupportedModelError(
-            f"{path.name} is the saved_model.pb of a SavedModel; its variables are missing.",
-            hint="Give the whole folder, or a .zip or .tar.gz of it.",
-        )
+        raise _graph_of_savedmodel(path, "saved_model.pb")
     if 1 in first and _is_node(first[1]):
         return "graphdef"
     if 1 in first and 2 in first:
-        raise UnsupportedModelError(
-            f"{path.name} is the .meta file of a TensorFlow 1 checkpoint: the weights are in other files.",
-            hint="Export a SavedModel from the checkpoint, or freeze its graph.",
-        )
+        raise _meta_alone(path)
     raise _unknown(path, numbers, first, None)
 
 
