@@ -6,9 +6,10 @@ an earlier form (`_output_shapes`) that contradict the graph. Shapes are inferre
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
+from optimizer.convert.scan.saver import mentioned
 from optimizer.convert.tensor_names import node_name
 
 
@@ -31,7 +32,7 @@ def resolve_defaults(graph_def: Any, inputs: Collection[str]) -> None:
 
 
 def keep_needed(graph_def: Any, roots: Iterable[str]) -> None:
-    """Remove the nodes of the main graph that none of the roots (nodes or tensors) depends on, in place."""
+    """Remove the nodes and functions that none of the roots (nodes or tensors) depends on, in place."""
     nodes = {node.name: node for node in graph_def.node}
     needed: set[str] = set()
     waiting = [node_name(root) for root in roots]
@@ -40,6 +41,27 @@ def keep_needed(graph_def: Any, roots: Iterable[str]) -> None:
         if name not in needed and name in nodes:
             needed.add(name)
             waiting += map(node_name, nodes[name].input)
-    for index in reversed(range(len(graph_def.node))):
-        if graph_def.node[index].name not in needed:
-            del graph_def.node[index]
+    _remove(graph_def.node, lambda node: node.name not in needed)
+    _keep_called(graph_def)
+
+
+def _keep_called(graph_def: Any) -> None:
+    """Remove the functions that no node calls, directly or not."""
+    library = graph_def.library
+    bodies = {function.signature.name: function.node_def for function in library.function}
+    called: set[str] = set()
+    waiting = [name for node in graph_def.node for name in mentioned(node)]
+    while waiting:
+        name = waiting.pop()
+        if name in bodies and name not in called:
+            called.add(name)
+            waiting += [inner for node in bodies[name] for inner in mentioned(node)]
+    del library.gradient[:]  # of no use to who computes forward
+    del library.registered_gradients[:]
+    _remove(library.function, lambda function: function.signature.name not in called)
+
+
+def _remove(messages: Any, is_unneeded: Callable[[Any], bool]) -> None:
+    for index in reversed(range(len(messages))):
+        if is_unneeded(messages[index]):
+            del messages[index]

@@ -102,6 +102,10 @@ def _prepare(upload: Path, format: Format, workspace: Workspace, goal: Goal) -> 
         from optimizer.convert.graphdef import prepare_graphdef
 
         return prepare_graphdef(upload, workspace, goal.outputs)
+    if format == "checkpoint":
+        from optimizer.convert.checkpoint import prepare_checkpoint
+
+        return prepare_checkpoint(upload, workspace, goal.outputs)
     from optimizer.convert.keras import prepare_keras
 
     return prepare_keras(upload, format, workspace)

@@ -10,9 +10,16 @@ import re
 import zipfile
 from pathlib import Path
 
+from optimizer.convert.checkpoint_files import SAVE_WHOLE, checkpoints, refuse_incomplete
 from optimizer.convert.protobuf_fields import parse_fields, read_fields
 from optimizer.convert.text_form import first_field
-from optimizer.convert.upload import archived_savedmodels, is_keras_archive, member_names, savedmodel_folder
+from optimizer.convert.upload import (
+    archived_savedmodels,
+    holds_savedmodel,
+    is_keras_archive,
+    member_names,
+    model_folder,
+)
 from optimizer.errors import InvalidModelError, UnsupportedModelError
 from optimizer.model import first_line
 from optimizer.results import Format
@@ -20,6 +27,7 @@ from optimizer.results import Format
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _READ_FROM = "Give a SavedModel (folder, .zip, .tar.gz), .keras, .h5, .tflite, frozen .pb or .onnx file."
 _WHOLE_CHECKPOINT = "Give a folder or .zip that holds its .meta, .index and .data files together."
+_TABLE_END = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"
 _DOWNLOAD_AGAIN = "Download or upload the file again."
 _OPERATOR_NAME = re.compile(rb"[A-Za-z0-9_][A-Za-z0-9_.>/]*\Z")
 
@@ -35,10 +43,15 @@ def detect(path: Path) -> Format:
         UnsupportedModelError: If it is a model of a kind that cannot be converted, or weights alone.
     """
     if not path.exists():
-        raise InvalidModelError(f"{path.name} does not exist.", hint="Check the path.")
+        is_prefix = path.with_name(f"{path.name}.index").exists()
+        raise InvalidModelError(
+            f"{path.name} does not exist"
+            + ", but a checkpoint of that name does." * is_prefix
+            + "." * (not is_prefix),
+            hint=_WHOLE_CHECKPOINT if is_prefix else "Check the path.",
+        )
     if path.is_dir():
-        savedmodel_folder(path)
-        return "savedmodel"
+        return "savedmodel" if holds_savedmodel(model_folder(path)) else "checkpoint"
     if not path.is_file():
         raise InvalidModelError(f"{path.name} is neither a file nor a folder.", hint=_READ_FROM)
     with path.open("rb") as file:
@@ -52,6 +65,7 @@ def detect(path: Path) -> Format:
     if _is_hdf5(path, head):
         return _detect_hdf5(path)
     _refuse_known(path, head)
+    _refuse_weights(path)
     if field := first_field(head):
         return _detect_text(path, field)
     return _detect_protobuf(path)
@@ -64,8 +78,12 @@ def _detect_archive(path: Path) -> Format:
     count = archived_savedmodels(path)
     if count == 1:
         return "savedmodel"
+    if count == 0 and checkpoints(names):
+        return "checkpoint"
     if any(name.endswith(("/data.pkl", "/constants.pkl")) for name in names):
         raise _pytorch(path)
+    if count == 0:
+        refuse_incomplete(path.name, names)
     what = f"holds {count} SavedModels" if count else "holds no SavedModel (there is no saved_model.pb in it)"
     raise InvalidModelError(
         f"{path.name} is an archive that {what}.",
@@ -152,6 +170,18 @@ def _refuse_known(path: Path, head: bytes) -> None:
         raise UnsupportedModelError(
             f"{path.name} is JSON: a model's layers or a TensorFlow.js model, without the weights.",
             hint="Save the model whole: model.save('model.keras').",
+        )
+
+
+def _refuse_weights(path: Path) -> None:
+    """Raise for one file of a TensorFlow checkpoint."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - len(_TABLE_END)))
+        is_table = file.read() == _TABLE_END
+    if is_table or re.search(r"\.data-\d{5}-of-\d{5}$", path.name):
+        raise UnsupportedModelError(
+            f"{path.name} is a file of a TensorFlow checkpoint: it holds weights alone, no graph.",
+            hint=f"{_WHOLE_CHECKPOINT} Where there is no .meta: {SAVE_WHOLE}",
         )
 
 

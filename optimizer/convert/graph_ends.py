@@ -23,6 +23,7 @@ _DEFAULTED = "PlaceholderWithDefault"
 _NO_RESULT = {"NoOp", "Const", "Assert", "Placeholder", "PlaceholderV2", "PlaceholderWithDefault", "Print"}
 _TRAINING = ("Apply", "ResourceApply", "SparseApply", "ResourceSparseApply")
 _EFFECTS = ("Assign", "Save", "Restore", "MergeV2", "Sharded", "QueueEnqueue", "QueueClose", *_TRAINING)
+_LOOPS = {"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"}
 _SHOWN = 8
 
 
@@ -138,6 +139,7 @@ class _Graph:
             for name in self.nodes
             if name in behind - no_result and not self.consumers.get(name, set()) - no_result
         ]
+        results = [name for name in results if not self._is_left_of_loop(name)] or results
         if not results:
             raise UnsupportedModelError(
                 "The graph has no result that depends on its inputs; its last nodes are: "
@@ -147,6 +149,12 @@ class _Graph:
         if training and len(inputs) > 1:
             return self._predictions(results, depend, apart)
         return results, f"outputs, taken from the nodes that nobody consumes: {', '.join(results)}"
+
+    def _is_left_of_loop(self, name: str) -> bool:
+        """Whether a node hands on a value of a loop or condition, of which TensorFlow does so for each."""
+        node = self.nodes[name]
+        source = self.nodes.get(node_name(node.input[0])) if node.input else None
+        return node.op == "Exit" or (node.op == "Identity" and source is not None and source.op in _LOOPS)
 
     def _predictions(
         self, results: Sequence[str], depend: Mapping[str, set[str]], apart: set[str]

@@ -19,7 +19,7 @@ from optimizer.errors import UnsupportedModelError
 from optimizer.model import first_line
 from optimizer.workspace import Workspace
 
-_SIGNATURE = "serve"
+SIGNATURE = "serve"
 
 
 def prepare_graphdef(upload: Path, workspace: Workspace, outputs: Sequence[str] = ()) -> Prepared:
@@ -42,7 +42,7 @@ def prepare_graphdef(upload: Path, workspace: Workspace, outputs: Sequence[str] 
     keep_needed(graph_def, [*ends.inputs, *ends.outputs])
     _refuse_variables(graph_def)
     save_graph(graph_def, ends, workspace.original)
-    return Prepared("TensorFlow", _SIGNATURE, "TensorFlow GraphDef", notes=ends.notes)
+    return Prepared("TensorFlow", SIGNATURE, "TensorFlow GraphDef", notes=ends.notes)
 
 
 def save_graph(graph_def: Any, ends: Ends, folder: Path) -> None:
@@ -71,7 +71,7 @@ def save_graph(graph_def: Any, ends: Ends, folder: Path) -> None:
         def serve(*tensors: Any) -> dict[str, Any]:
             return dict(zip(names, pruned(*tensors), strict=True))
 
-        tf.saved_model.save(tf.Module(), str(folder), signatures={_SIGNATURE: serve})
+        tf.saved_model.save(tf.Module(), str(folder), signatures={SIGNATURE: serve})
     except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
         raise UnsupportedModelError(
             f"TensorFlow cannot run the graph: {first_line(error)}.",
