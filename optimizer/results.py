@@ -9,7 +9,9 @@ from optimizer.options import Options
 from optimizer.steps import Recipe
 
 Dimension = int | str | None
-Format = Literal["savedmodel", "keras", "keras_h5", "keras2", "keras2_h5", "tflite", "graphdef", "onnx"]
+Format = Literal[
+    "savedmodel", "keras", "keras_h5", "keras2", "keras2_h5", "tflite", "graphdef", "checkpoint", "onnx"
+]
 Runtime = Literal["TensorFlow", "TFLite", "ONNX Runtime"]
 BaselineName = Literal["baseline", "input"]
 VerdictKind = Literal["proven", "within", "exceeded", "unverified"]

@@ -14,12 +14,20 @@ from optimizer.workspace import Workspace
 
 
 def convert(
-    upload: Path, format: Format, folder: Path, *, signature: str | None = None, samples: Path | None = None
+    upload: Path,
+    format: Format,
+    folder: Path,
+    *,
+    signature: str | None = None,
+    outputs: tuple[str, ...] = (),
+    samples: Path | None = None,
 ) -> tuple[Conversion, Workspace]:
     """Convert a file in a workspace of its own."""
     workspace = Workspace(folder / f"{upload.name}.workspace")
     workspace.folder.mkdir()
-    return convert_model(upload, format, workspace, Goal(signature=signature), samples), workspace
+    return convert_model(
+        upload, format, workspace, Goal(signature=signature, outputs=outputs), samples
+    ), workspace
 
 
 def seeded(make: Callable[[], Any]) -> Callable[[], Any]:

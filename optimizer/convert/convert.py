@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 
 from optimizer.convert.prepared import Prepared
 from optimizer.data import open_dataset
-from optimizer.errors import InvalidModelError, ResourceLimitError, ToolError, UnsupportedModelError
+from optimizer.errors import (
+    InvalidModelError,
+    InvalidOptionsError,
+    ResourceLimitError,
+    ToolError,
+    UnsupportedModelError,
+)
 from optimizer.evaluate import output_kinds
 from optimizer.goal import Goal
 from optimizer.model import first_line, from_proto, write_atomically
@@ -79,6 +85,11 @@ def _prepare_environment(format: Format) -> None:
 
 def _prepare(upload: Path, format: Format, workspace: Workspace, goal: Goal) -> Prepared:
     """Bring the upload into the form that its own runtime loads."""
+    if goal.outputs and format not in ("graphdef", "checkpoint"):
+        raise InvalidOptionsError(
+            f"A {format} model tells its outputs itself; the option `outputs` is for graphs and checkpoints.",
+            hint="Leave it out.",
+        )
     if format == "savedmodel":
         from optimizer.convert.savedmodel import prepare_savedmodel
 
@@ -90,7 +101,11 @@ def _prepare(upload: Path, format: Format, workspace: Workspace, goal: Goal) -> 
     if format == "graphdef":
         from optimizer.convert.graphdef import prepare_graphdef
 
-        return prepare_graphdef(upload, workspace)
+        return prepare_graphdef(upload, workspace, goal.outputs)
+    if format == "checkpoint":
+        from optimizer.convert.checkpoint import prepare_checkpoint
+
+        return prepare_checkpoint(upload, workspace, goal.outputs)
     from optimizer.convert.keras import prepare_keras
 
     return prepare_keras(upload, format, workspace)

@@ -10,14 +10,24 @@ import re
 import zipfile
 from pathlib import Path
 
+from optimizer.convert.checkpoint_files import SAVE_WHOLE, checkpoints, refuse_incomplete
 from optimizer.convert.protobuf_fields import parse_fields, read_fields
-from optimizer.convert.upload import archived_savedmodels, is_keras_archive, member_names, savedmodel_folder
+from optimizer.convert.text_form import first_field
+from optimizer.convert.upload import (
+    archived_savedmodels,
+    holds_savedmodel,
+    is_keras_archive,
+    member_names,
+    model_folder,
+)
 from optimizer.errors import InvalidModelError, UnsupportedModelError
 from optimizer.model import first_line
 from optimizer.results import Format
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _READ_FROM = "Give a SavedModel (folder, .zip, .tar.gz), .keras, .h5, .tflite, frozen .pb or .onnx file."
+_WHOLE_CHECKPOINT = "Give a folder or .zip that holds its .meta, .index and .data files together."
+_TABLE_END = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"
 _DOWNLOAD_AGAIN = "Download or upload the file again."
 _OPERATOR_NAME = re.compile(rb"[A-Za-z0-9_][A-Za-z0-9_.>/]*\Z")
 
@@ -33,10 +43,15 @@ def detect(path: Path) -> Format:
         UnsupportedModelError: If it is a model of a kind that cannot be converted, or weights alone.
     """
     if not path.exists():
-        raise InvalidModelError(f"{path.name} does not exist.", hint="Check the path.")
+        is_prefix = path.with_name(f"{path.name}.index").exists()
+        raise InvalidModelError(
+            f"{path.name} does not exist"
+            + ", but a checkpoint of that name does." * is_prefix
+            + "." * (not is_prefix),
+            hint=_WHOLE_CHECKPOINT if is_prefix else "Check the path.",
+        )
     if path.is_dir():
-        savedmodel_folder(path)
-        return "savedmodel"
+        return "savedmodel" if holds_savedmodel(model_folder(path)) else "checkpoint"
     if not path.is_file():
         raise InvalidModelError(f"{path.name} is neither a file nor a folder.", hint=_READ_FROM)
     with path.open("rb") as file:
@@ -50,6 +65,9 @@ def detect(path: Path) -> Format:
     if _is_hdf5(path, head):
         return _detect_hdf5(path)
     _refuse_known(path, head)
+    _refuse_weights(path)
+    if field := first_field(head):
+        return _detect_text(path, field)
     return _detect_protobuf(path)
 
 
@@ -60,8 +78,12 @@ def _detect_archive(path: Path) -> Format:
     count = archived_savedmodels(path)
     if count == 1:
         return "savedmodel"
+    if count == 0 and checkpoints(names):
+        return "checkpoint"
     if any(name.endswith(("/data.pkl", "/constants.pkl")) for name in names):
         raise _pytorch(path)
+    if count == 0:
+        refuse_incomplete(path.name, names)
     what = f"holds {count} SavedModels" if count else "holds no SavedModel (there is no saved_model.pb in it)"
     raise InvalidModelError(
         f"{path.name} is an archive that {what}.",
@@ -149,11 +171,17 @@ def _refuse_known(path: Path, head: bytes) -> None:
             f"{path.name} is JSON: a model's layers or a TensorFlow.js model, without the weights.",
             hint="Save the model whole: model.save('model.keras').",
         )
-    if re.match(rb"(node|library|versions|saved_model_schema_version|meta_graphs|ir_version)\s*[:{]", text):
+
+
+def _refuse_weights(path: Path) -> None:
+    """Raise for one file of a TensorFlow checkpoint."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - len(_TABLE_END)))
+        is_table = file.read() == _TABLE_END
+    if is_table or re.search(r"\.data-\d{5}-of-\d{5}$", path.name):
         raise UnsupportedModelError(
-            f"{path.name} is a graph in protobuf's text form.",
-            hint="Convert it to binary with google.protobuf.text_format.Parse and SerializeToString, or give "
-            "the SavedModel's whole folder.",
+            f"{path.name} is a file of a TensorFlow checkpoint: it holds weights alone, no graph.",
+            hint=f"{_WHOLE_CHECKPOINT} Where there is no .meta: {SAVE_WHOLE}",
         )
 
 
@@ -169,6 +197,40 @@ def _pickle(path: Path, head: bytes) -> UnsupportedModelError:
 def _pytorch(path: Path) -> UnsupportedModelError:
     return UnsupportedModelError(
         f"{path.name} is a PyTorch file.", hint="Export it with torch.onnx.export, then give the .onnx file."
+    )
+
+
+def _detect_text(path: Path, field: str) -> Format:
+    """Tell by the first field what a file in protobuf's text form is; the fields are those below."""
+    if field in ("node", "library", "versions"):
+        return "graphdef"
+    if field in ("saved_model_schema_version", "meta_graphs"):
+        raise _graph_of_savedmodel(path, "saved_model.pbtxt")
+    if field in ("meta_info_def", "graph_def"):
+        raise _meta_alone(path)
+    if field in ("model_checkpoint_path", "all_model_checkpoint_paths"):
+        raise UnsupportedModelError(
+            f"{path.name} is the list of a folder's checkpoints; it holds no model.", hint=_WHOLE_CHECKPOINT
+        )
+    if field in ("ir_version", "opset_import", "producer_name"):
+        raise UnsupportedModelError(
+            f"{path.name} is an ONNX model in text form.",
+            hint="Write it as a binary: onnx.save(onnx.load(path, format='textproto'), 'model.onnx').",
+        )
+    raise _unknown(path, set(), {}, None)
+
+
+def _graph_of_savedmodel(path: Path, name: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"{path.name} is the {name} of a SavedModel; its variables are missing.",
+        hint="Give the whole folder, or a .zip or .tar.gz of it.",
+    )
+
+
+def _meta_alone(path: Path) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"{path.name} is the .meta file of a TensorFlow 1 checkpoint: the weights are in other files.",
+        hint=_WHOLE_CHECKPOINT,
     )
 
 
@@ -192,17 +254,11 @@ def _detect_protobuf(path: Path) -> Format:
     if has_version and 7 in first:
         return "onnx"
     if has_version and numbers == {1, 2}:
-        raise UnsupportedModelError(
-            f"{path.name} is the saved_model.pb of a SavedModel; its variables are missing.",
-            hint="Give the whole folder, or a .zip or .tar.gz of it.",
-        )
+        raise _graph_of_savedmodel(path, "saved_model.pb")
     if 1 in first and _is_node(first[1]):
         return "graphdef"
     if 1 in first and 2 in first:
-        raise UnsupportedModelError(
-            f"{path.name} is the .meta file of a TensorFlow 1 checkpoint: the weights are in other files.",
-            hint="Export a SavedModel from the checkpoint, or freeze its graph.",
-        )
+        raise _meta_alone(path)
     raise _unknown(path, numbers, first, None)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from optimizer.convert.argument_names import read_argument_names
 from optimizer.errors import InvalidDataError, ToolError
 from optimizer.model import first_line
 from optimizer.results import Conversion, Runtime
@@ -35,6 +36,7 @@ class SavedModelOriginal:
         self._tensorflow = tf
         self._loaded = tf.saved_model.load(str(folder), tags=["serve"])  # keeps the variables alive
         self._function = self._loaded.signatures[signature]
+        self._arguments = {name: argument for argument, name in read_argument_names(folder).items()}
         self._names: dict[str, str] | None = None
 
     def run(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -43,7 +45,8 @@ class SavedModelOriginal:
 
         constant = self._tensorflow.constant
         try:
-            results = self._function(**{name: constant(value) for name, value in feeds.items()})
+            arguments = {self._arguments.get(name, name): constant(value) for name, value in feeds.items()}
+            results = self._function(**arguments)
         except (ValueError, TypeError, self._tensorflow.errors.OpError) as error:
             raise InvalidDataError(
                 f"TensorFlow refuses the inputs: {_reason(error)}.", hint=_SAMPLES_HINT

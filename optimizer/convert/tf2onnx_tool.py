@@ -21,6 +21,7 @@ from tf2onnx.graph import Graph
 from tf2onnx.optimizer.global_pool_optimizer import GlobalPoolOptimizer
 
 from optimizer.convert import op_converters  # noqa: F401  # importing it fills tf2onnx's registry
+from optimizer.convert.argument_names import read_argument_names
 from optimizer.convert.freeze import withheld_weights
 from optimizer.convert.integer_graph import expose_integer_kernels
 from optimizer.convert.naming import onnx_output_name, unique_names
@@ -55,6 +56,7 @@ def convert_savedmodel(folder: Path, signature: str) -> onnx.ModelProto:
 
 
 def _convert_savedmodel(folder: Path, signature: str) -> onnx.ModelProto:
+    given = read_argument_names(folder)
     with (
         _explained("tf2onnx could not convert the model") as complaints,
         withheld_weights() as withheld,
@@ -69,6 +71,7 @@ def _convert_savedmodel(folder: Path, signature: str) -> onnx.ModelProto:
             return_initialized_tables=True,
             return_tensors_to_rename=True,
         )
+        names |= {tensor: given[names[tensor]] for tensor in inputs if names[tensor] in given}
         _refuse_unknown_rank(graph_def, inputs, names)
         input_names = {names[tensor] for tensor in inputs}
         for tensor in outputs:

@@ -6,6 +6,7 @@ import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from optimizer.convert.checkpoint_files import checkpoints, file_names, refuse_incomplete
 from optimizer.errors import InvalidModelError
 from optimizer.model import first_line
 
@@ -15,27 +16,28 @@ _MEMBERS_LOOKED_AT = 20_000
 
 
 def prepare_upload(path: Path, folder: Path) -> Path:
-    """Extract an archive of a SavedModel into `folder`, and find the model.
+    """Extract an archive of a SavedModel or checkpoint into `folder`, and find the model.
 
     Args:
-        path: A model file, a folder, or an archive (.zip, .tar, .tar.gz) of a SavedModel.
+        path: A model file, a folder, or an archive (.zip, .tar, .tar.gz) of one.
         folder: Where to extract an archive; must not exist, its parent must.
 
     Returns:
-        The file, or the SavedModel's own folder.
+        The file, the SavedModel's own folder, or the folder with a checkpoint in it.
 
     Raises:
-        InvalidModelError: If an archive or folder does not hold exactly one SavedModel.
+        InvalidModelError: If an archive or folder does not hold exactly one SavedModel, or a checkpoint.
+        UnsupportedModelError: If it holds weights alone.
         UnsafeModelError: If an archive's members would leave the folder.
         ResourceLimitError: If an archive is too large when extracted.
     """
     from optimizer.archives import extract_archive
 
     if path.is_dir():
-        return savedmodel_folder(path)
+        return model_folder(path)
     if not is_archive(path):
         return path
-    return savedmodel_folder(extract_archive(path, folder), shown_as=path.name)
+    return model_folder(extract_archive(path, folder), shown_as=path.name)
 
 
 def is_archive(path: Path) -> bool:
@@ -52,16 +54,35 @@ def is_keras_archive(names: list[str]) -> bool:
     return "metadata.json" in names and "config.json" in names
 
 
+def model_folder(path: Path, shown_as: str = "") -> Path:
+    """The folder of the SavedModel in `path`, or `path` itself where it holds a checkpoint and no SavedModel.
+
+    Raises:
+        InvalidModelError: If there is neither, or more than one SavedModel.
+        UnsupportedModelError: If there are weights alone.
+    """
+    try:
+        return savedmodel_folder(path, shown_as)
+    except InvalidModelError:
+        names = file_names(path)
+        if any(PurePosixPath(name).name in SAVED_MODEL_FILES for name in names):
+            raise
+    if not checkpoints(names):
+        refuse_incomplete(shown_as or path.name, names)
+        return savedmodel_folder(path, shown_as)
+    return path
+
+
 def savedmodel_folder(path: Path, shown_as: str = "") -> Path:
     """The folder that holds saved_model.pb: `path`, or the only such folder inside it, at most two deep.
 
     Raises:
         InvalidModelError: If there is none, or more than one.
     """
-    if _holds_savedmodel(path):
+    if holds_savedmodel(path):
         return path
     inner = sorted(
-        child for pattern in ("*", "*/*") for child in path.glob(pattern) if _holds_savedmodel(child)
+        child for pattern in ("*", "*/*") for child in path.glob(pattern) if holds_savedmodel(child)
     )
     if len(inner) == 1:
         return inner[0]
@@ -106,5 +127,6 @@ def member_names(path: Path) -> list[str]:
         ) from error
 
 
-def _holds_savedmodel(path: Path) -> bool:
+def holds_savedmodel(path: Path) -> bool:
+    """Whether a folder is a SavedModel."""
     return path.is_dir() and any((path / name).is_file() for name in SAVED_MODEL_FILES)

@@ -72,6 +72,18 @@ def test_a_frozen_graph_is_told_by_its_nodes_under_any_name(tmp_path: Path) -> N
     assert detect(write(tmp_path / "model.onnx", graph_bytes())) == "graphdef"
 
 
+@pytest.mark.parametrize("text", [b'node {\n  name: "x"\n}\n', b"# by hand\n\nversions { producer: 9 }\n"])
+def test_a_frozen_graph_in_text_form_is_told_by_its_first_field(tmp_path: Path, text: bytes) -> None:
+    assert detect(write(tmp_path / "model", text)) == "graphdef"
+
+
+def test_a_node_of_letters_alone_does_not_make_a_binary_graph_text(tmp_path: Path) -> None:
+    name = b"n" * (ord(":"))  # the length of the name reads as a colon, that of the node as a letter
+    node = field(1, name) + field(2, b"Relu") + field(3, b"i" * (ord("z") - len(name) - 10))
+    assert len(node) == ord("z")
+    assert detect(write(tmp_path / "model.pb", field(1, node))) == "graphdef"
+
+
 def test_a_tflite_file_is_told_by_its_identifier(tmp_path: Path) -> None:
     assert detect(write(tmp_path / "model.bin", b"\x1c\0\0\0TFL3" + bytes(20))) == "tflite"
 
@@ -170,7 +182,11 @@ def test_a_model_file_is_left_where_it_is(tmp_path: Path) -> None:
             UnsupportedModelError,
             "safetensors",
         ),
-        (b'node {\n  name: "x"\n}\n', UnsupportedModelError, "text form"),
+        (b"saved_model_schema_version: 1\n", UnsupportedModelError, r"saved_model\.pbtxt of a SavedModel"),
+        (b'meta_info_def {\n  tags: "train"\n}\n', UnsupportedModelError, r"\.meta file"),
+        (b'model_checkpoint_path: "model.ckpt-7"\n', UnsupportedModelError, "list of a folder's checkpoints"),
+        (b"ir_version: 8\n", UnsupportedModelError, "ONNX model in text form"),
+        (b"license: none\n", InvalidModelError, "no model file"),
         (b'{"modelTopology": {}}', UnsupportedModelError, "JSON"),
         (b"just some notes about a model\n", InvalidModelError, "no model file"),
         (b"\x00" * 100, InvalidModelError, "no model file"),

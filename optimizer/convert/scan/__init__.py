@@ -19,7 +19,8 @@ def scan(path: Path, format: Format) -> None:
     Reads the file with plain parsers (protobuf, JSON, HDF5, flatbuffers); nothing of it is executed.
 
     Args:
-        path: The model: for "savedmodel" the folder that holds saved_model.pb, else the file.
+        path: The model: for "savedmodel" the folder that holds saved_model.pb, for "checkpoint" the folder
+            that holds its files, else the file.
         format: As `detect` told.
 
     Raises:
@@ -36,6 +37,10 @@ def scan(path: Path, format: Format) -> None:
             from optimizer.convert.scan.graphdef import scan_graphdef
 
             scan_graphdef(path)
+        case "checkpoint":
+            from optimizer.convert.scan.checkpoint import scan_checkpoint
+
+            scan_checkpoint(path)
         case "keras" | "keras2":
             from optimizer.convert.scan.keras_files import scan_keras
 

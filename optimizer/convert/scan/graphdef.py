@@ -1,4 +1,4 @@
-"""Scan a frozen graph (GraphDef)."""
+"""Scan a frozen graph (GraphDef), in binary or text form."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.convert.scan.graphs import check_graph
 from optimizer.convert.scan.operators import RESTORE, SAVER
+from optimizer.convert.text_form import first_field, parse_text
 from optimizer.errors import InvalidModelError, UnsupportedModelError
 from optimizer.model import first_line
 
@@ -22,7 +23,7 @@ def scan_graphdef(path: Path) -> None:
         raise UnsupportedModelError(
             f"{path.name} is not frozen: it holds a saver (node {saver.name}, operator {saver.op}), so its "
             "weights are in a checkpoint.",
-            hint="Freeze the graph with its checkpoint first, or give a SavedModel.",
+            hint="Give it in a folder or .zip with its checkpoint (.index, .data), or the SavedModel.",
         )
     check_graph(graph)
 
@@ -32,12 +33,17 @@ def read_graphdef(path: Path) -> graph_pb2.GraphDef:
 
     Raises:
         InvalidModelError: If it cannot be parsed.
+        ResourceLimitError: If it is in text form, and long.
     """
     from google.protobuf import message
     from tensorflow.core.framework import graph_pb2
 
     graph = graph_pb2.GraphDef()
     try:
+        with path.open("rb") as file:
+            is_text = bool(first_field(file.read(1024)))
+        if is_text:
+            return parse_text(path, graph)
         graph.ParseFromString(path.read_bytes())
     except (message.DecodeError, OSError) as error:
         raise InvalidModelError(
