@@ -1,0 +1,31 @@
+"""Converters that tf2onnx 1.17.0 lacks or gets wrong, added to its registry when this package is imported.
+
+One module a family; each converter's docstring gives its formula. tf2onnx takes the highest `version_N`
+that does not exceed the target opset, so a converter of ours that replaces one has at least its number.
+"""
+
+from optimizer.convert.op_converters import (
+    bits,
+    color,
+    counting,
+    elementwise,
+    fake_quantization,
+    lookup,
+    patches,
+    resize,
+    shapes,
+    tflite,
+)
+
+__all__ = [
+    "bits",
+    "color",
+    "counting",
+    "elementwise",
+    "fake_quantization",
+    "lookup",
+    "patches",
+    "resize",
+    "shapes",
+    "tflite",
+]
