@@ -117,6 +117,8 @@ class Machine(Options):
     usable_providers: tuple[Provider, ...] = ("cpu",)
     unusable_providers: dict[str, str] = {}
     """Provider to the reason it cannot run here."""
+    sandbox: Literal["bubblewrap", "landlock", "none", ""] = ""
+    """What confined the processes of the stages; empty in a result of an earlier version."""
 
 
 class Probe(Options):

@@ -40,7 +40,9 @@ def run_server(settings: Settings) -> None:
         try:
             jobs.launch()
             host, port = listener.getsockname()[:2]
-            structlog.get_logger("onnxpress").info("listening", host=host, port=port)
+            structlog.get_logger("onnxpress").info(
+                "listening", host=host, port=port, sandbox=sandbox_status().kind
+            )
             config = uvicorn.Config(
                 create_app(jobs), log_config=None, access_log=False, timeout_graceful_shutdown=3
             )
@@ -109,7 +111,8 @@ def _require_sandbox(settings: Settings) -> None:
     if status.kind == "none" and not settings.no_sandbox:
         raise InvalidOptionsError(
             f"Nothing here can confine what a stranger's model does: {status.reason}.",
-            hint="Run it on a Linux kernel with Landlock, or say --no-sandbox if all uploads are your own.",
+            hint="Install bubblewrap, or run it on a Linux kernel with Landlock. "
+            "Say --no-sandbox if all uploads are your own.",
         )
 
 

@@ -64,7 +64,9 @@ def stage_processes() -> dict[int, tuple[str, str]]:
     found: dict[int, tuple[str, str]] = {}
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and b"optimizer.stage" in (entry / "cmdline").read_bytes():
+            # bubblewrap has the stage's command line behind its own.
+            command = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+            if b"optimizer.stage" in command and not command.split(b"\0")[0].endswith(b"bwrap"):
                 log = Path(os.readlink(entry / "fd" / "1"))
                 found[int(entry.name)] = (str(log.parents[1]), log.stem)
         except (OSError, IndexError):

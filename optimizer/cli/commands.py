@@ -20,7 +20,7 @@ from optimizer.cli import terminal
 from optimizer.cli.goal_options import with_goal
 from optimizer.errors import OptimizerError
 from optimizer.goal import Goal
-from optimizer.isolation import Limits, StageCancelledError
+from optimizer.isolation import Limits, StageCancelledError, sandbox_status
 from optimizer.options import Options
 
 EXIT_CODES = {
@@ -52,7 +52,7 @@ def main(
 ) -> None:
     """Make a trained TensorFlow model small and fast as ONNX, with measured proof."""
     if version:
-        terminal.say(f"onnxpress {metadata.version('onnxpress')}")
+        terminal.say(f"onnxpress {metadata.version('onnxpress')}, sandbox {sandbox_status().kind}")
         raise typer.Exit
 
 

@@ -66,7 +66,7 @@ def show_outcome(outcome: Outcome) -> None:
         table.add_row(*map(cell, cells), style="bold" if row.mark else "")
     machine, goal = outcome.machine, outcome.goal
     settings = f"{goal.provider}, threads {goal.threads}, batch {goal.batch_size}"
-    say(f"{outcome.upload} on {machine.cpu}, {settings}")
+    say(f"{outcome.upload} on {machine.cpu}, {settings}, sandbox {machine.sandbox or 'unknown'}")
     stdout.print(table)
     say("A ratio compares both models in turns within each launch: it is no quotient of two latencies here.")
     for reason in outcome.confirmation.chosen.reasons:

@@ -1,7 +1,6 @@
 """Turns a stage's request into a run in a confined child process that leaves nothing behind."""
 
 from optimizer.isolation.child import Caller, run_program, run_stage
-from optimizer.isolation.landlock import SandboxStatus, sandbox_status
 from optimizer.isolation.launch import remove_folder, unlock_folder
 from optimizer.isolation.machine_lock import LockMode, lock_path, machine_lock
 from optimizer.isolation.messages import (
@@ -12,6 +11,7 @@ from optimizer.isolation.messages import (
     printable,
 )
 from optimizer.isolation.nested import run_nested
+from optimizer.isolation.sandbox import SandboxStatus, sandbox_status
 from optimizer.isolation.serve import Reporter, serve_stage
 
 __all__ = [

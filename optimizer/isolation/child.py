@@ -16,17 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optimizer.errors import InvalidOptionsError
+from optimizer.isolation.bubblewrap import bubblewrap_command, status_of_program
 from optimizer.isolation.launch import child_environment, envelope_file, open_log, private_folder
 from optimizer.isolation.machine_lock import LockMode, machine_lock
 from optimizer.isolation.messages import Envelope, Limits, StageCancelledError, StageEvent
 from optimizer.isolation.outcome import ChildReport
 from optimizer.isolation.processes import STAGE_VARIABLE, kill_stage
+from optimizer.isolation.rules import sandbox_rules
+from optimizer.isolation.sandbox import sandbox_status
 from optimizer.isolation.watchdog import Watchdog
 from optimizer.workspace import StageRequest
 
 STAGE_PROGRAM = (sys.executable, "-P", "-m", "optimizer.stage")
 _STAGE_NAME = re.compile(r"[a-z0-9_-]+")
 _AFTER_EOF_S = 0.01
+_FIRST_PROCESS = 1  # of bubblewrap's namespace: bubblewrap itself
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,8 @@ def run_program(program: Sequence[str], request: StageRequest, limits: Limits, c
     """`run_stage` with the program that serves the stage; see there."""
     request = _with_absolute_paths(request)
     request.workspace.mkdir(parents=True, exist_ok=True)
+    sandbox = sandbox_status()
+    wrapped = sandbox.kind == "bubblewrap"
     with ExitStack() as stack:
         lock_fds: tuple[int, ...] = ()
         if caller.lock:
@@ -83,13 +89,22 @@ def run_program(program: Sequence[str], request: StageRequest, limits: Limits, c
         log = stack.enter_context(open_log(request))
         read_end, write_end = os.pipe()
         stack.callback(os.close, read_end)
-        envelope = Envelope(request=request, limits=limits, events_fd=write_end, parent=os.getpid())
+        envelope = Envelope(
+            request=request,
+            limits=limits,
+            events_fd=write_end,
+            parent=_FIRST_PROCESS if wrapped else os.getpid(),
+            sandbox=sandbox,
+        )
         try:
             stdin = stack.enter_context(envelope_file(envelope))
             mark = secrets.token_hex(16)
+            wrapper = (
+                bubblewrap_command(sandbox_rules(request, own_proc=True), private / "cwd") if wrapped else ()
+            )
             environment = {**child_environment(private), STAGE_VARIABLE: mark}
             process = subprocess.Popen(
-                program,
+                [*wrapper, *program],
                 stdin=stdin,
                 stdout=log,
                 stderr=log,
@@ -103,7 +118,8 @@ def run_program(program: Sequence[str], request: StageRequest, limits: Limits, c
         with _ended_at_last(process, mark):
             report, watchdog = ChildReport(envelope), Watchdog(process.pid, envelope)
             _follow(read_end, report, watchdog, caller)
-        report.conclude(process.returncode, watchdog.most_data_bytes)
+        status = status_of_program(process.returncode) if wrapped else process.returncode
+        report.conclude(status, watchdog.most_data_bytes)
         return time.monotonic() - started
 
 

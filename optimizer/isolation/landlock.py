@@ -12,14 +12,9 @@ import os
 import stat
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Literal
 
-from optimizer.options import Options
-
-Access = Literal["list", "read", "execute", "write", "device"]
+from optimizer.isolation.rules import Access, Rule
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every architecture
 _RULE_PATH_BENEATH = 1
@@ -53,43 +48,35 @@ class _PathBeneathAttr(ctypes.Structure):
     _fields_ = (("allowed", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
 
 
-@dataclass(frozen=True)
-class Rule:
-    """What may be done with a file, or with all that lies in a folder."""
-
-    path: Path
-    access: Access
-
-
-class SandboxStatus(Options):
-    """Which sandbox the stages of this machine run in."""
-
-    kind: Literal["landlock", "none"]
-    abi: int = 0
-    """Landlock's version in this kernel."""
-    reason: str = ""
-    """What is not covered, and why; empty when all is."""
-
-
 @cache
-def sandbox_status() -> SandboxStatus:
-    """Which sandbox a stage gets here; asks the kernel, and changes nothing."""
+def landlock_abi() -> int:
+    """Landlock's version in this kernel, 0 where there is none; asks the kernel, and changes nothing."""
+    return max(0, _ask_version())
+
+
+def why_no_landlock() -> str:
+    """Why there is no Landlock here, in words."""
     if not sys.platform.startswith("linux"):
-        return SandboxStatus(kind="none", reason=f"{sys.platform} has no Landlock")
-    abi = int(_libc().syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION_FLAG)))
-    if abi < 1:
-        why = os.strerror(ctypes.get_errno())
-        return SandboxStatus(kind="none", reason=f"this kernel offers no Landlock ({why})")
+        return f"{sys.platform} has no Landlock"
+    return f"this kernel offers no Landlock ({os.strerror(-_ask_version())})"
+
+
+def uncovered() -> str:
+    """What this kernel's Landlock does not cover, in words; empty when it covers all."""
     missing = [
         name
         for name, since in (("truncation", 3), ("TCP", 4), ("device ioctl", 5), ("signals", 6))
-        if abi < since
+        if landlock_abi() < since
     ]
-    return SandboxStatus(
-        kind="landlock",
-        abi=abi,
-        reason=f"this kernel's Landlock does not cover {', '.join(missing)}" if missing else "",
-    )
+    return f"this kernel's Landlock does not cover {', '.join(missing)}" if missing else ""
+
+
+def _ask_version() -> int:
+    """The version, or the negative number of an error."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    version = _libc().syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION_FLAG))
+    return int(version) if version >= 0 else -ctypes.get_errno()
 
 
 def restrict(rules: Iterable[Rule]) -> None:
@@ -100,7 +87,7 @@ def restrict(rules: Iterable[Rule]) -> None:
     Raises:
         OSError: If the kernel refuses; then nothing is restricted.
     """
-    abi = sandbox_status().abi
+    abi = landlock_abi()
     handled = _handled_rights(abi)
     attr = _RulesetAttr(handled, _ALL_TCP if abi >= 4 else 0, _ALL_SCOPES if abi >= 6 else 0)
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8

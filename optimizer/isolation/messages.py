@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue, TypeAdapter
 
 from optimizer.errors import ToolError
+from optimizer.isolation.sandbox import SandboxStatus
 from optimizer.options import Options
 from optimizer.workspace import StageRequest
 
@@ -60,9 +61,9 @@ class Envelope(Options):
     events_fd: int
     """The descriptor of the pipe that the child's lines go to."""
     parent: int
-    """The process that must be alive for the child to go on."""
-    nested: bool = False
-    """Started by a stage, whose sandbox and limits it inherits."""
+    """The process that must be alive for the child to go on, by its number where the child lives."""
+    sandbox: SandboxStatus | None = None
+    """What the driver confines the child by; None for what a stage starts, which inherits all limits."""
 
 
 class Progress(Options):

@@ -49,7 +49,6 @@ def run_nested_program(program: Sequence[str], request: StageRequest, timeout_s:
         limits=_limits(timeout_s),
         events_fd=write_end,
         parent=os.getpid(),
-        nested=True,
     )
     with os.fdopen(read_end, "rb", buffering=0), tempfile.TemporaryDirectory() as empty:
         try:

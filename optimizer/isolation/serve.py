@@ -23,6 +23,7 @@ from optimizer.isolation.memory import (
     speaks_of_memory,
 )
 from optimizer.isolation.messages import Delivered, Done, Envelope, Failed, Progress, log_path
+from optimizer.isolation.sandbox import SandboxStatus
 from optimizer.model import first_line
 from optimizer.options import Options
 from optimizer.workspace import StageRequest
@@ -33,7 +34,9 @@ _PROGRESS_EVERY_S = 0.1
 class Reporter:
     """Tells the driver how the stage goes. Safe to use from several threads."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, sandbox: SandboxStatus | None = None) -> None:
+        self.sandbox = sandbox
+        """What the driver has confined this process by; None for what a stage has started."""
         self._descriptor = descriptor
         self._lock = threading.Lock()
         self._last_progress = (-1.0, "")
@@ -85,7 +88,7 @@ def serve_stage(run: Callable[[StageRequest, Reporter], None]) -> int:
     # A driver in the background of a shell hands SIGINT down ignored; see below.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     envelope = _read_envelope()
-    reporter = Reporter(envelope.events_fd)
+    reporter = Reporter(envelope.events_fd, envelope.sandbox)
     problem: OptimizerError | None = None
     try:
         for notice in confine(envelope):

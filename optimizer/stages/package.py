@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optimizer.errors import InvalidOptionsError
-from optimizer.isolation import Reporter, sandbox_status
+from optimizer.isolation import Reporter, SandboxStatus
 from optimizer.model import file_bytes, sha256
 from optimizer.package import write_package
 from optimizer.results import (
@@ -44,13 +44,19 @@ def run(request: StageRequest, reporter: Reporter) -> None:
         confirmation=confirmation,
         artifact_sha256=sha256(artifact),
         artifact_bytes=file_bytes(artifact),
-        notices=(*plan.samples.notices, *measurements.notices, *confirmation.notices, *sandbox_notices()),
+        notices=(
+            *plan.samples.notices,
+            *measurements.notices,
+            *confirmation.notices,
+            *sandbox_notices(reporter.sandbox),
+        ),
     )
     write_package(outcome, files)
     files.write("package", outcome)
 
 
-def sandbox_notices() -> tuple[str, ...]:
-    """What the result must say where the kernel confined no stage."""
-    status = sandbox_status()
-    return (f"The stages ran without a sandbox: {status.reason}.",) if status.kind == "none" else ()
+def sandbox_notices(status: SandboxStatus | None) -> tuple[str, ...]:
+    """What the result must say where nothing confined the stages."""
+    if status is None or status.kind != "none":
+        return ()
+    return (f"The stages ran without a sandbox: {status.reason}.",)

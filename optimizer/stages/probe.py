@@ -16,7 +16,10 @@ def run(request: StageRequest, reporter: Reporter) -> None:
     Raises:
         UnavailableProviderError: If the provider asked for cannot run here.
     """
-    request.files.write("probe", settle(request.goal, describe_machine()))
+    machine = describe_machine()
+    if reporter.sandbox:
+        machine = machine.model_copy(update={"sandbox": reporter.sandbox.kind})
+    request.files.write("probe", settle(request.goal, machine))
 
 
 def settle(goal: Goal, machine: Machine) -> Probe:

@@ -37,7 +37,7 @@ _RUNNING = JobView.parse(
 )
 HEALTH = Health(
     version="0.1.0",
-    sandbox=SandboxStatus(kind="landlock", reason="", abi=5),
+    sandbox=SandboxStatus(kind="bubblewrap", reason="", abi=7),
     queued=1,
     running=2,
     free_bytes=80_000_000_000,

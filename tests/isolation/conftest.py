@@ -9,7 +9,24 @@ from pathlib import Path
 import pytest
 from stage_bench import Bench, alive
 
+from optimizer.errors import InvalidOptionsError
+from optimizer.isolation import sandbox_status
+from optimizer.isolation.landlock import why_no_landlock
 from optimizer.isolation.processes import STAGE_VARIABLE
+from optimizer.isolation.sandbox import SANDBOX_VARIABLE
+
+
+@pytest.fixture(params=["bubblewrap", "landlock"])
+def sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each sandbox in turn, by its name."""
+    monkeypatch.setenv(SANDBOX_VARIABLE, request.param)
+    try:
+        kind = sandbox_status().kind
+    except InvalidOptionsError as error:
+        pytest.skip(error.message)
+    if kind != request.param:
+        pytest.skip(why_no_landlock())
+    return kind
 
 
 @pytest.fixture

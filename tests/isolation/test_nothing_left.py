@@ -15,6 +15,8 @@ from stage_bench import Bench, alive, program
 from optimizer.errors import ToolError
 from optimizer.isolation import StageCancelledError, StageEvent
 
+pytestmark = pytest.mark.usefixtures("sandbox")
+
 
 @pytest.mark.parametrize("escape", ["", "os.setpgid(0, 0)", "os.setsid(); os.fork()"])
 @pytest.mark.parametrize("ending", ["", "raise RuntimeError('x')", "os._exit(0)"])
@@ -96,7 +98,7 @@ run_program({program("import time; reporter.progress(None, 'started'); time.slee
 
 
 def test_a_stage_whose_driver_died_before_it_could_look_ends_at_once() -> None:
-    code = "from optimizer.isolation.confine import _die_with; _die_with(1); print('goes on')"
+    code = "from optimizer.isolation.confine import _die_with; _die_with(1, 1); print('goes on')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
 
