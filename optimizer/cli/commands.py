@@ -62,7 +62,6 @@ Calibration = Annotated[
     Path | None, typer.Option(help="Samples for statistics: .npz, or a folder or zip of such files.")
 ]
 Evaluation = Annotated[Path | None, typer.Option(help="Samples for judging, best with labels.")]
-Signature = Annotated[str | None, typer.Option(help=Goal.model_fields["signature"].description)]
 Work = Annotated[
     Path | None, typer.Option(help="Folder to keep the stages in; the same command resumes there.")
 ]
@@ -100,11 +99,12 @@ def optimize(  # noqa: PLR0913  # one per option of the command line
 
 
 @app.command()
+@with_goal("signature", "outputs")
 def convert(  # noqa: PLR0913  # one per option of the command line
+    goal: GoalMaker,
     model: Model,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write, or to replace.")],
     samples: Annotated[Path | None, typer.Option(help="Samples to compare on; else made up.")] = None,
-    signature: Signature = None,
     memory_limit_gib: MemoryLimit = MEMORY_GIB,
     time_limit_s: TimeLimit = TIME_S,
     as_json: AsJson = False,
@@ -112,7 +112,7 @@ def convert(  # noqa: PLR0913  # one per option of the command line
     """Convert a model to ONNX and prove that both give the same outputs."""
     with running(as_json=as_json, limits=make_limits(memory_limit_gib, time_limit_s)) as run:
         data = pipeline.Data(calibration=samples)
-        conversion = pipeline.convert_to_onnx(model, output, data, Goal(signature=signature), run)
+        conversion = pipeline.convert_to_onnx(model, output, data, goal(), run)
     if as_json:
         print_json(conversion)
     else:
@@ -137,10 +137,11 @@ def benchmark(
 
 
 @app.command()
-def inspect(model: Model, signature: Signature = None, as_json: AsJson = False) -> None:
+@with_goal("signature", "outputs")
+def inspect(goal: GoalMaker, model: Model, as_json: AsJson = False) -> None:
     """Say what a model is, what its graph holds, and how to write samples for it."""
     with running(as_json=as_json) as run:
-        inspection = pipeline.inspect_model(model, Goal(signature=signature), run)
+        inspection = pipeline.inspect_model(model, goal(), run)
     if as_json:
         print_json(inspection)
     else:

@@ -20,13 +20,16 @@ from optimizer.errors import (
 )
 from optimizer.evaluate import output_kinds
 from optimizer.goal import Goal
-from optimizer.model import first_line, from_proto, write_atomically
+from optimizer.model import file_bytes, first_line, from_proto, write_atomically
 from optimizer.results import Conversion, Format
 from optimizer.runtime import Session, open_session
 from optimizer.workspace import Workspace
 
 if TYPE_CHECKING:
     import onnx
+
+_GROWTH = 1.1
+_GROWTH_BYTES = 100_000  # of nodes and names
 
 
 def convert_model(
@@ -42,7 +45,7 @@ def convert_model(
         upload: The file, or the folder of a SavedModel; `scan` has found it harmless.
         format: As `detect` found it.
         workspace: Where the results go; its folder exists.
-        goal: Its `signature` chooses among a SavedModel's.
+        goal: Its `signature` chooses among a SavedModel's, its `outputs` among a graph's nodes.
         samples: The user's data for the comparison, opened when the inputs are known; None makes inputs up.
 
     Raises:
@@ -60,6 +63,7 @@ def convert_model(
         _prepare_environment(format)
         prepared = _prepare(upload, format, workspace, goal)
         prepared, session = _convert(prepared, workspace)
+        prepared = _with_note_of_growth(prepared, upload, workspace)
         return _prove(prepared, session, (workspace, format, samples))
     except MemoryError as error:
         raise ResourceLimitError(
@@ -131,6 +135,18 @@ def _convert(prepared: Prepared, workspace: Workspace) -> tuple[Prepared, Sessio
         proto = tf2onnx_tool.convert_tflite(workspace.original, names, dequantize=True)
         note = "the file's integer operators were converted to float"
         return _write(proto, replace(prepared, rounding="dynamic", notes=(*prepared.notes, note)), workspace)
+
+
+def _with_note_of_growth(prepared: Prepared, upload: Path, workspace: Workspace) -> Prepared:
+    """A file that stores its weights in fewer bits than the ONNX file does must not grow without a word."""
+    before, after = file_bytes(upload), file_bytes(workspace.converted)
+    if after <= _GROWTH * before + _GROWTH_BYTES:
+        return prepared
+    note = (
+        f"the ONNX file is larger than the upload: {after} bytes instead of {before}, "
+        "since some weights are stored in more bits"
+    )
+    return replace(prepared, notes=(*prepared.notes, note))
 
 
 def _write(proto: onnx.ModelProto, prepared: Prepared, workspace: Workspace) -> tuple[Prepared, Session]:

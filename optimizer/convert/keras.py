@@ -48,6 +48,7 @@ def prepare_keras(upload: Path, format: Format, workspace: Workspace) -> Prepare
                 f"{upload.name} holds a model without fixed inputs.",
                 hint="Give it an Input layer, or call it once before saving.",
             )
+        _refuse_layers(upload.name, model)
         (_save_legacy if legacy else _save)(model, workspace.original)
         rounding: Rounding = "none" if legacy else _rounding(model)
     producer = f"Keras {version}" if version else "Keras"
@@ -138,6 +139,23 @@ def _refuse_sparse(names: Iterable[str]) -> None:
             f"Input {name} is a sparse or ragged tensor, which ONNX Runtime does not take.",
             hint="Give the model dense inputs.",
         )
+
+
+def _refuse_layers(file: str, model: Any) -> None:
+    """Raise for what would convert into another function."""
+    for layer in model._flatten_layers():
+        if getattr(layer, "stateful", False) and layer is not model and hasattr(layer, "reset_states"):
+            raise UnsupportedModelError(
+                f"{file}: layer {layer.name} ({type(layer).__name__}) keeps its state between "
+                "calls (stateful=True).",
+                hint="Build it with stateful=False, load the weights, and save it again.",
+            )
+        if getattr(layer, "quantization_mode", None) == "float8":
+            raise UnsupportedModelError(
+                f"{file}: layer {layer.name} ({type(layer).__name__}) is quantized to float8, which ONNX "
+                "Runtime's CPU provider does not compute.",
+                hint="Hand in the model as it was before model.quantize('float8'), or quantize it to int8.",
+            )
 
 
 def _rounding(model: Any) -> Rounding:

@@ -51,9 +51,14 @@ def prepare_tflite(upload: Path, workspace: Workspace) -> Prepared:
 
 
 def read_tflite(path: Path) -> TfliteFile:
-    """Read a TFLite file; see `prepare_tflite` for names and errors."""
+    """Read a TFLite file; see `prepare_tflite` for names and errors.
+
+    Raises:
+        UnsupportedModelError: If it stores weights in the sparse form.
+    """
     model = _parse(path)
     graph = model.subgraphs[0]
+    _refuse_sparse(path, graph)
     names = {index: graph.tensors[index].name.decode() for index in [*graph.inputs, *graph.outputs]}
     public = names | _signature_names(model)
     inputs = dict(zip(graph.inputs, unique_names(public[index] for index in graph.inputs), strict=True))
@@ -95,6 +100,17 @@ def _parse(path: Path) -> Any:
             hint="Check that the download is complete.",
         ) from error
     return model
+
+
+def _refuse_sparse(path: Path, graph: Any) -> None:
+    for tensor in graph.tensors:
+        if tensor.sparsity is not None:
+            raise UnsupportedModelError(
+                f"{path.name} stores the weights of {tensor.name.decode()} in TFLite's sparse form, which no "
+                "converter reads.",
+                hint="Convert the model to TFLite again without EXPERIMENTAL_SPARSITY, or hand in the model "
+                "that it was made from.",
+            )
 
 
 def _signature_names(model: Any) -> dict[int, str]:

@@ -164,3 +164,22 @@ def test_the_users_samples_serve_for_the_comparison(tmp_path: Path) -> None:
     assert conversion.parity is not None
     assert conversion.parity.inputs_from == "samples"
     assert conversion.parity.batch_sizes == (1, 3)
+
+
+def test_a_layer_that_keeps_its_state_between_calls_is_refused_by_name(tmp_path: Path) -> None:
+    import keras
+
+    memory = keras.layers.LSTM(3, stateful=True, name="memory")
+    model = keras.Sequential([keras.Input((5, 4), batch_size=2), memory])
+    with pytest.raises(UnsupportedModelError, match=r"memory \(LSTM\) keeps its state") as caught:
+        convert(save_keras(model, tmp_path), "keras", tmp_path)
+    assert "stateful=False" in caught.value.hint
+
+
+def test_float8_layers_are_refused_by_name(tmp_path: Path) -> None:
+    import keras
+
+    model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(16, name="narrow")])
+    model.get_layer("narrow").quantize("float8")
+    with pytest.raises(UnsupportedModelError, match=r"narrow \(Dense\) is quantized to float8"):
+        convert(save_keras(model, tmp_path), "keras", tmp_path)

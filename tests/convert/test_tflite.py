@@ -9,7 +9,7 @@ import pytest
 from keras_models import cnn, convert, operators
 
 from optimizer.convert.original import open_original
-from optimizer.errors import InvalidModelError
+from optimizer.errors import InvalidModelError, UnsupportedModelError
 from optimizer.runtime import open_session
 
 
@@ -162,3 +162,35 @@ def test_a_broken_file_is_invalid(content: bytes, tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(InvalidModelError, match=r"model\.tflite"):
         convert(path, "tflite", tmp_path)
+
+
+def test_a_file_that_grows_says_by_how_much(tmp_path: Path) -> None:
+    import keras
+    import tensorflow as tf
+
+    model = keras.Sequential([keras.Input((400,)), keras.layers.Dense(400)])
+    model.export(str(tmp_path / "wide"), verbose=False)
+    half = {"optimizations": [tf.lite.Optimize.DEFAULT]}
+    half["target_spec"] = tf.lite.TargetSpec(supported_types=[tf.float16])
+    upload = tflite(tmp_path / "wide", tmp_path, **half)
+    conversion, workspace = convert(upload, "tflite", tmp_path)
+    before, after = upload.stat().st_size, workspace.converted.stat().st_size
+    grew = after > 1.1 * before + 100_000
+    assert any(f"{after} bytes instead of {before}" in note for note in conversion.notes) == grew
+    assert grew
+
+
+def test_sparse_weights_are_refused_by_the_name_of_their_tensor(saved: Path, tmp_path: Path) -> None:
+    import flatbuffers
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    path = tflite(saved, tmp_path)
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    weight = model.subgraphs[0].tensors[1]
+    weight.sparsity = schema.SparsityParametersT()
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path.write_bytes(builder.Output())
+    with pytest.raises(UnsupportedModelError, match="sparse form") as caught:
+        convert(path, "tflite", tmp_path)
+    assert weight.name.decode() in caught.value.message
