@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -105,6 +106,37 @@ import getpass
 getpass.getuser()"""
     assert outcomes(bench, attempt) == ["done"]
     assert (bench.workspace / "candidates" / "f").read_text() == "x"
+
+
+def test_another_jobs_files_and_the_drivers_secrets_stay_out_of_sight(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other" / "workspace"
+    other.mkdir(parents=True)
+    (other / "converted.onnx").write_text("theirs")
+    monkeypatch.setenv("CLOUD_KEY", "secret")
+    driver = os.getpid()
+    attempts = (
+        f"open({str(other / 'converted.onnx')!r})",
+        f"import os; os.listdir({str(other)!r})",
+        f"open('/proc/{driver}/environ')",
+        f"open('/proc/{driver}/cmdline')",
+        f"import os; os.listdir('/proc/{driver}/fd')",
+        "import os; os.environ['CLOUD_KEY']",
+    )
+    found = outcomes(bench, *attempts)
+    assert set(found[:-1]) <= REFUSED
+    assert found[-1] == "KeyError"
+
+
+def test_the_driver_cannot_be_traced(bench: Bench) -> None:
+    attach = f"""
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.ptrace(16, {os.getpid()}, None, None) == -1, "attached"
+assert libc.ptrace(16, os.getppid(), None, None) == -1, "attached"
+"""
+    assert outcomes(bench, attach) == ["done"]
 
 
 def test_no_socket_can_be_opened(bench: Bench) -> None:
