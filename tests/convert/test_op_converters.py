@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -207,3 +209,15 @@ def test_a_table_of_any_pair_of_types_converts(
     conversion, _ = convert(tmp_path / "saved", "savedmodel", tmp_path, samples=samples)
     assert conversion.parity is not None
     assert is_same(conversion.parity.outputs[0])
+
+
+@pytest.mark.parametrize("first", ["optimizer.convert.op_converters.counting", "tf2onnx.tfonnx"])
+def test_our_converters_replace_those_of_tf2onnx_whichever_is_imported_first(first: str) -> None:
+    """Of two converters with one version number the later registration counts."""
+    code = (
+        f"import {first}, optimizer.convert.op_converters\n"
+        "from tf2onnx.handler import tf_op\n"
+        "print(tf_op.create_mapping(17, None)['OneHot'][0].__module__)"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert finished.stdout.split()[-1] == "optimizer.convert.op_converters.counting"
