@@ -41,6 +41,9 @@ FLOATS: dict[str, Callable[[Any, Any], Any]] = {
     "upper_bound": lambda tf, x: tf.searchsorted(tf.sort(x), x, side="right"),
     "argmax of keras": lambda tf, x: keras_ops().argmax(x, axis=-1),
     "linspace of tensors": lambda tf, x: tf.linspace(x[:, 0], x[:, 1], 5),
+    "where beside infinity": lambda tf, x: tf.where(x > 0, tf.math.log(x), 0.0),
+    "where beside NaN": lambda tf, x: tf.where(x < 0, -1.0, tf.sqrt(x) / x),
+    "select of rows": lambda tf, x: tf.raw_ops.Select(condition=x[:, 0] > 0, x=x, y=1 / x),
     "one-hot of float16": lambda tf, x: tf.one_hot(tf.cast(x, tf.int32), 4, dtype=tf.float16),
 }
 
@@ -76,6 +79,10 @@ WHOLE: dict[str, Callable[[Any, Any], Any]] = {
     "one-hot along axis 1": lambda tf, x: tf.one_hot(x, 4, axis=1, dtype=tf.int64),
     "one-hot of booleans": lambda tf, x: tf.one_hot(x, 4, on_value=False, off_value=True, dtype=tf.bool),
     "one-hot of other values": lambda tf, x: tf.one_hot(x, 4, on_value=2.5, off_value=-1.0),
+    "where of booleans": lambda tf, x: tf.where(x > 0, x > 5, x < -5),
+    "where of int16": lambda tf, x: tf.where(x > 0, tf.cast(x, tf.int16), tf.int16.max),
+    "where of uint64": lambda tf, x: tf.where(x > 0, tf.cast(x, tf.uint64), tf.uint64.max),
+    "where of large int64": lambda tf, x: tf.where(x > 0, tf.cast(x, tf.int64) * 2**31 + 1, -(2**62) - 1),
     "broadcast of shapes": lambda tf, x: tf.broadcast_dynamic_shape(tf.shape(x), tf.shape(x)[1:])[None],
     "shapes of several": lambda tf, x: tf.raw_ops.ShapeN(input=[x, x[:, 0]])[0][None],
 }

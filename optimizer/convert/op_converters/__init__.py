@@ -16,6 +16,7 @@ from optimizer.convert.op_converters import (
     lookup,
     patches,
     resize,
+    selection,
     shapes,
     tflite,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "lookup",
     "patches",
     "resize",
+    "selection",
     "shapes",
     "tflite",
 ]
