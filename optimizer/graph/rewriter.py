@@ -55,7 +55,7 @@ class Builder:
         import onnx_ir as ir
 
         values = np.asarray(content) if isinstance(content, np.ndarray) else np.array(content, np.int64)
-        return self._tape.initializer(ir.tensor(np.ascontiguousarray(values)), name=self._name("constant"))
+        return self._tape.initializer(ir.tensor(np.asarray(values, order="C")), name=self._name("constant"))
 
     def _name(self, what: str) -> str:
         self._count += 1
@@ -80,7 +80,7 @@ class Rewrite:
     """A verb and its object, as in `fuse_gelu`."""
     roots: frozenset[str]
     """Operators that the last node of the pattern may be."""
-    replace: Callable[[ir.Node, Builder], Sequence[ir.Value] | None]
+    replace: Callable[[ir.Node, Builder], Sequence[ir.Value | None] | None]
     opset: int = 13
     """The first operator set that has what it writes."""
 
@@ -153,7 +153,7 @@ def _try(node: ir.Node, rewrite: Rewrite, model: ir.Model, report: Report) -> No
     report.applied[rewrite.name] += 1
 
 
-def _put(node: ir.Node, build: Builder, new: Sequence[ir.Value], model: ir.Model) -> None:
+def _put(node: ir.Node, build: Builder, new: Sequence[ir.Value | None], model: ir.Model) -> None:
     """Let new values take the place of a node's outputs; names of the graph's outputs stay."""
     import onnx_ir as ir
 
@@ -164,6 +164,8 @@ def _put(node: ir.Node, build: Builder, new: Sequence[ir.Value], model: ir.Model
     nodes = list(build.nodes)
     made = {id(value) for each in nodes for value in each.outputs}
     for old, value in zip(node.outputs, new, strict=True):
+        if value is None:  # nobody reads it
+            continue
         kept = value
         if old.is_graph_output() and (id(value) not in made or value.is_graph_output()):
             # The graph's output needs a value of its own.

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.graph.infer_sizes import axes_of
-from optimizer.graph.match import Pattern, array, constant, either, find, number, op, variable
-from optimizer.graph.rewriter import Builder, LeftAsItIs, Rewrite
+from optimizer.graph.match import Bindings, Pattern, array, constant, either, find, number, op, variable
+from optimizer.graph.rewriter import Builder, Rewrite
 from optimizer.graph.sizes import Size, fixed, shape
 
 if TYPE_CHECKING:
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
 X = variable("x")
 _MEAN = op("ReduceMean", X, name="mean")
-_CENTRED = either(op("Sub", X, _MEAN), op("Add", X, op("Neg", _MEAN)))
+_CENTRED = either(op("Sub", X, _MEAN, name="centred"), op("Add", X, op("Neg", _MEAN), name="centred"))
 _SQUARE = either(op("Mul", _CENTRED, _CENTRED), op("Pow", _CENTRED, number(2.0)))
 _VARIANCE = op("ReduceMean", _SQUARE, name="variance")
 _DEVIATION = either(
     op("Sqrt", op("Add", _VARIANCE, constant("epsilon"))), op("Pow", op("Add", _VARIANCE, constant("epsilon")), number(0.5))
 )
 _INVERSE = either(
-    op("Reciprocal", _DEVIATION),
-    op("Div", number(1.0), _DEVIATION),
-    op("Pow", op("Add", _VARIANCE, constant("epsilon")), number(-0.5)),
+    op("Reciprocal", _DEVIATION, name="inverse"),
+    op("Div", number(1.0), _DEVIATION, name="inverse"),
+    op("Pow", op("Add", _VARIANCE, constant("epsilon")), number(-0.5), name="inverse"),
 )
 _GAMMA, _BETA = constant("gamma"), constant("beta")
-_SCALE = either(op("Mul", _INVERSE, _GAMMA), _INVERSE)
+_SCALE = either(op("Mul", _INVERSE, _GAMMA, name="scale"), _INVERSE)
 _NEGATED = either(
     op("Sub", _BETA, op("Mul", _MEAN, _SCALE)),
     op("Mul", op("Neg", _MEAN), _SCALE),
@@ -76,10 +76,19 @@ def _fuse(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
         if gamma is None or beta is None or _is_continued(node, found):
             return None
         if axis != rank - 1:
-            raise LeftAsItIs(f"it normalizes axis {axis} of {rank}, which two Transposes would have to bring last")
+            return _along_another_axis(build, found)
         weights = [build.constant(gamma), build.constant(beta)]
         return [build("LayerNormalization", x, *weights, axis=-1, epsilon=float(epsilon.item()))]
     return None
+
+
+def _along_another_axis(build: Builder, found: Bindings) -> Sequence[ir.Value] | None:
+    """(x - mean) * inv * gamma + beta, three passes over x where TensorFlow's spelling takes five."""
+    if "scale" not in found or "centred" not in found:
+        return None
+    normalized = build("Mul", found["centred"], found["inverse"])
+    scaled = build("Mul", normalized, found["gamma"]) if "gamma" in found else normalized
+    return [build("Add", scaled, found["beta"]) if "beta" in found else scaled]
 
 
 def _axis(mean: ir.Value, variance: ir.Value) -> int | None:
@@ -109,7 +118,7 @@ def _along(
     return weight.reshape(size) if padded == wanted else None
 
 
-def _is_continued(node: ir.Node, found: object) -> bool:
+def _is_continued(node: ir.Node, found: Bindings) -> bool:
     """Whether the next node multiplies by gamma or adds beta: then the whole is matched from there."""
     users = node.outputs[0].uses()
     if len(users) != 1 or node.outputs[0].is_graph_output():
