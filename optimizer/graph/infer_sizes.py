@@ -17,14 +17,68 @@ if TYPE_CHECKING:
 Sizes = tuple[Size, ...] | None
 
 _SAME_SHAPE = frozenset(
-    "Abs Cast Ceil Clip Cos Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity IsNaN LayerNormalization "
-    "LeakyRelu Log LogSoftmax Neg Not PRelu Reciprocal Relu Round Selu Sigmoid Sign Sin Softmax Softplus Sqrt "
-    "Tanh ThresholdedRelu Dropout BatchNormalization".split()
+    [
+        "Abs",
+        "Cast",
+        "Ceil",
+        "Clip",
+        "Cos",
+        "Elu",
+        "Erf",
+        "Exp",
+        "Floor",
+        "Gelu",
+        "HardSigmoid",
+        "HardSwish",
+        "Identity",
+        "IsNaN",
+        "LayerNormalization",
+        "LeakyRelu",
+        "Log",
+        "LogSoftmax",
+        "Neg",
+        "Not",
+        "PRelu",
+        "Reciprocal",
+        "Relu",
+        "Round",
+        "Selu",
+        "Sigmoid",
+        "Sign",
+        "Sin",
+        "Softmax",
+        "Softplus",
+        "Sqrt",
+        "Tanh",
+        "ThresholdedRelu",
+        "Dropout",
+        "BatchNormalization",
+    ]
 )
 _BROADCAST = frozenset(
-    "Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Min Mod Mul Or Pow Sub Where Xor".split()
+    [
+        "Add",
+        "And",
+        "Div",
+        "Equal",
+        "Greater",
+        "GreaterOrEqual",
+        "Less",
+        "LessOrEqual",
+        "Max",
+        "Min",
+        "Mod",
+        "Mul",
+        "Or",
+        "Pow",
+        "Sub",
+        "Where",
+        "Xor",
+    ]
 )
-_REDUCE = frozenset("ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceL2 ReduceSumSquare".split())
+_REDUCE = frozenset(
+    ["ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceL2", "ReduceSumSquare"]
+)
 
 
 def infer_sizes(graph: ir.Graph) -> None:
@@ -54,7 +108,9 @@ def _sizes(node: ir.Node) -> Sizes:
         return None
     match node.op_type:
         case "Transpose":
-            order = node.attributes["perm"].as_ints() if "perm" in node.attributes else range(len(first))[::-1]
+            order = (
+                node.attributes["perm"].as_ints() if "perm" in node.attributes else range(len(first))[::-1]
+            )
             return tuple(first[axis] for axis in order)
         case "Squeeze" | "Unsqueeze":
             return _with_axes(node, first)

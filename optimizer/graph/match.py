@@ -121,7 +121,9 @@ def is_standard(node: ir.Node | None, op_type: str) -> bool:
     return node is not None and node.domain in ("", "ai.onnx") and node.op_type == op_type
 
 
-def _matches(pattern: Pattern, value: ir.Value | None, bound: Bindings) -> Iterator[Bindings]:
+def _matches(  # noqa: C901  # one flat match over the kinds of pattern
+    pattern: Pattern, value: ir.Value | None, bound: Bindings
+) -> Iterator[Bindings]:
     """Every set of bindings with which the value fits; few, since variables bind only once."""
     if value is None:
         return
@@ -131,7 +133,11 @@ def _matches(pattern: Pattern, value: ir.Value | None, bound: Bindings) -> Itera
                 yield {**bound, name: value}
         case Number(expected):
             found = array(value)
-            if found is not None and found.size == 1 and np.isclose(found.item(), expected, rtol=1e-6, atol=0):
+            if (
+                found is not None
+                and found.size == 1
+                and np.isclose(found.item(), expected, rtol=1e-6, atol=0)
+            ):
                 yield bound
         case Either(choices):
             for choice in choices:

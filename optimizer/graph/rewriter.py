@@ -6,6 +6,7 @@ outputs, or None where it does not fit. What it leaves unused is removed afterwa
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,10 @@ from numpy.typing import NDArray
 from optimizer.graph.infer_sizes import infer_sizes
 
 if TYPE_CHECKING:
+    import onnx
     import onnx_ir as ir
+
+logger = logging.getLogger(__name__)
 
 _MAX_ROUNDS = 20
 
@@ -96,6 +100,44 @@ class Report:
     """The operator set that rewrites which fit would need."""
 
 
+def rewrite(proto: onnx.ModelProto, rewrites: Sequence[Rewrite]) -> tuple[onnx.ModelProto, Report]:
+    """Apply rewrites until none fits; the operator set is raised as far as they need.
+
+    Returns:
+        A new model, or the given one where nothing fits; and what was done, and left.
+    """
+    import onnx_ir as ir
+
+    model = ir.from_proto(proto)
+    report = apply_rewrites(model, rewrites)
+    if report.wanted_opset:
+        raised = _raised(proto, report.wanted_opset)
+        if raised is None:
+            return _written(model, proto, report), report
+        model = ir.from_proto(raised)
+        report = apply_rewrites(model, rewrites)
+    return _written(model, proto, report), report
+
+
+def _written(model: ir.Model, proto: onnx.ModelProto, report: Report) -> onnx.ModelProto:
+    import onnx_ir as ir
+
+    return ir.to_proto(model) if report.applied else proto
+
+
+def _raised(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto | None:
+    """The model at a later operator set; None where ONNX cannot raise it."""
+    import onnx
+
+    try:
+        raised: onnx.ModelProto = onnx.version_converter.convert_version(proto, opset)
+    except (RuntimeError, ValueError) as error:  # an operator without an adapter, or another domain's
+        logger.info("the operator set stays", exc_info=error)
+        return None
+    raised.ir_version = max(raised.ir_version, onnx.helper.find_min_ir_version_for(raised.opset_import))
+    return raised
+
+
 def apply_rewrites(model: ir.Model, rewrites: Sequence[Rewrite]) -> Report:
     """Apply rewrites, in place, until none fits.
 
@@ -166,7 +208,7 @@ def _put(node: ir.Node, build: Builder, new: Sequence[ir.Value | None], model: i
     for old, value in zip(node.outputs, new, strict=True):
         if value is None:  # nobody reads it
             continue
-        kept = value
+        kept: ir.Value = value
         if old.is_graph_output() and (id(value) not in made or value.is_graph_output()):
             # The graph's output needs a value of its own.
             identity = ir.node("Identity", [value], name=f"{node.name}/Identity")

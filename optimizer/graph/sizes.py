@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from optimizer.graph.match import array, is_standard
+from optimizer.graph.match import array
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -27,6 +27,7 @@ class Size:
     symbols: tuple[str, ...] = ()
 
     def __mul__(self, other: Size) -> Size:
+        """The product."""
         return Size(self.factor * other.factor, tuple(sorted((*self.symbols, *other.symbols))))
 
     def over(self, other: Size) -> Size | None:
@@ -72,7 +73,9 @@ def elements(sizes: tuple[Size, ...]) -> Size:
     return reduce(lambda left, right: left * right, sizes, Size(1))
 
 
-def integers(value: ir.Value | None) -> tuple[Size, ...] | None:
+def integers(  # noqa: C901  # one flat match over the operators
+    value: ir.Value | None,
+) -> tuple[Size, ...] | None:
     """The elements of an integer vector or scalar that is constant or computed from shapes."""
     if value is None:
         return None

@@ -10,7 +10,7 @@ BatchNormalization behind a Dense layer arrives so, and no other tool folds it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from optimizer.graph.sizes import shape
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 
 def _fold(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
@@ -78,7 +78,9 @@ def _fold_matmul(node: ir.Node, layer: ir.Node, constant: Array, build: Builder)
 
 def _fold_gemm(node: ir.Node, layer: ir.Node, constant: Array, build: Builder) -> Sequence[ir.Value] | None:
     weight = array(layer.inputs[1])
-    plain = all(layer.attributes[name].as_float() == 1.0 for name in ("alpha", "beta") if name in layer.attributes)
+    plain = all(
+        layer.attributes[name].as_float() == 1.0 for name in ("alpha", "beta") if name in layer.attributes
+    )
     if weight is None or not plain:
         return None
     across = attribute(layer, "transB", 0) == 1

@@ -1,6 +1,6 @@
 """One-dimensional convolutions and pools as exporters write them: as two-dimensional ones of height 1.
 
-    f(Squeeze(x))                        ->  Squeeze(f(x))              f elementwise, with constants by channel
+    f(Squeeze(x))                        ->  Squeeze(f(x))              f elementwise
     Unsqueeze(Squeeze(x))                ->  x, or one Transpose
     Squeeze(Conv(Unsqueeze(x)))          stays: ONNX Runtime's blocked kernels take four axes, not three
 
@@ -20,7 +20,26 @@ from optimizer.graph.sizes import Size, shape
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-_UNARY = frozenset("Abs Clip Elu Erf Exp Gelu HardSigmoid HardSwish LeakyRelu Neg Relu Selu Sigmoid Softplus Sqrt Tanh".split())
+_UNARY = frozenset(
+    [
+        "Abs",
+        "Clip",
+        "Elu",
+        "Erf",
+        "Exp",
+        "Gelu",
+        "HardSigmoid",
+        "HardSwish",
+        "LeakyRelu",
+        "Neg",
+        "Relu",
+        "Selu",
+        "Sigmoid",
+        "Softplus",
+        "Sqrt",
+        "Tanh",
+    ]
+)
 _BINARY = frozenset({"Add", "Div", "Max", "Min", "Mul", "Sub"})
 
 
@@ -44,7 +63,7 @@ def _squeeze_later(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
                 return None
             wide = constant.reshape((1,) * (rank - len(axes) - constant.ndim) + constant.shape)
             for axis in axes:
-                wide = wide.reshape(wide.shape[:axis] + (1,) + wide.shape[axis:])
+                wide = wide.reshape((*wide.shape[:axis], 1, *wide.shape[axis:]))
             inputs[number] = build.constant(wide)
     whole = build(node.op_type, *inputs, **attributes_of(node))
     return [build("Squeeze", whole, squeeze.inputs[1])]
@@ -53,7 +72,12 @@ def _squeeze_later(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
 def _is_squeezed_image(value: ir.Value | None) -> bool:
     """Whether a value is a Squeeze of one axis, behind an operator that keeps channels in axis 1."""
     node = value.producer() if value is not None else None
-    if node is None or not is_standard(node, "Squeeze") or len(node.inputs) < 2 or len(axes_of(node) or ()) != 1:
+    if (
+        node is None
+        or not is_standard(node, "Squeeze")
+        or len(node.inputs) < 2
+        or len(axes_of(node) or ()) != 1
+    ):
         return False
     return len(shape(node.inputs[0]) or ()) == 4
 
@@ -65,7 +89,14 @@ def _cancel(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
         return None
     source, sizes = shape(squeeze.inputs[0]), shape(node.outputs[0])
     before, after = axes_of(squeeze), axes_of(node)
-    if source is None or sizes is None or before is None or after is None or len(before) != 1 or len(after) != 1:
+    if (
+        source is None
+        or sizes is None
+        or before is None
+        or after is None
+        or len(before) != 1
+        or len(after) != 1
+    ):
         return None
     if source[before[0]] != Size(1):
         return None

@@ -21,13 +21,23 @@ if TYPE_CHECKING:
 
 X = variable("x")
 _ERF = op("Erf", scaled(X, sqrt(0.5)))
-_NEGATED_ERF = op("Erf", either(scaled(op("Neg", X), sqrt(0.5)), scaled(X, -sqrt(0.5)), op("Neg", scaled(X, sqrt(0.5)))))
+_NEGATED_ERF = op(
+    "Erf", either(scaled(op("Neg", X), sqrt(0.5)), scaled(X, -sqrt(0.5)), op("Neg", scaled(X, sqrt(0.5))))
+)
 _EXACT = either(op("Add", number(1.0), _ERF), op("Sub", number(1.0), _NEGATED_ERF))
 _CUBE = either(op("Pow", X, number(3.0)), op("Mul", X, op("Mul", X, X)))
 _POLYNOMIAL = either(
     op("Add", X, op("Mul", number(0.044715), _CUBE)),
     op("Add", X, op("Mul", op("Mul", op("Mul", number(0.044715), X), X), X)),
-    op("Mul", X, op("Add", number(1.0), op("Mul", number(0.044715), either(op("Mul", X, X), op("Pow", X, number(2.0)))))),
+    op(
+        "Mul",
+        X,
+        op(
+            "Add",
+            number(1.0),
+            op("Mul", number(0.044715), either(op("Mul", X, X), op("Pow", X, number(2.0)))),
+        ),
+    ),
 )
 _TANH = op("Add", number(1.0), op("Tanh", op("Mul", number(sqrt(2 / pi)), _POLYNOMIAL)))
 

@@ -12,7 +12,7 @@ Reference: Ba, Kiros, Hinton, arXiv:1607.06450.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,8 @@ _CENTRED = either(op("Sub", X, _MEAN, name="centred"), op("Add", X, op("Neg", _M
 _SQUARE = either(op("Mul", _CENTRED, _CENTRED), op("Pow", _CENTRED, number(2.0)))
 _VARIANCE = op("ReduceMean", _SQUARE, name="variance")
 _DEVIATION = either(
-    op("Sqrt", op("Add", _VARIANCE, constant("epsilon"))), op("Pow", op("Add", _VARIANCE, constant("epsilon")), number(0.5))
+    op("Sqrt", op("Add", _VARIANCE, constant("epsilon"))),
+    op("Pow", op("Add", _VARIANCE, constant("epsilon")), number(0.5)),
 )
 _INVERSE = either(
     op("Reciprocal", _DEVIATION, name="inverse"),
@@ -96,7 +97,9 @@ def _axis(mean: ir.Value, variance: ir.Value) -> int | None:
     nodes = [value.producer() for value in (mean, variance)]
     axes = [axes_of(node) for node in nodes if node is not None]
     kept = all(
-        "keepdims" not in node.attributes or node.attributes["keepdims"].as_int() == 1 for node in nodes if node
+        "keepdims" not in node.attributes or node.attributes["keepdims"].as_int() == 1
+        for node in nodes
+        if node
     )
     if not kept or axes[0] is None or len(axes[0]) != 1 or axes[0] != axes[1]:
         return None
@@ -104,8 +107,8 @@ def _axis(mean: ir.Value, variance: ir.Value) -> int | None:
 
 
 def _along(
-    weight: NDArray[np.generic] | None, default: float, place: tuple[int, int, int], x: ir.Value
-) -> NDArray[np.generic] | None:
+    weight: NDArray[Any] | None, default: float, place: tuple[int, int, int], x: ir.Value
+) -> NDArray[Any] | None:
     """Gamma or beta as a vector along the axis; None where it varies along another."""
     size, axis, rank = place
     if weight is None:
@@ -120,11 +123,13 @@ def _along(
 
 def _is_continued(node: ir.Node, found: Bindings) -> bool:
     """Whether the next node multiplies by gamma or adds beta: then the whole is matched from there."""
-    users = node.outputs[0].uses()
+    users = list(node.outputs[0].uses())
     if len(users) != 1 or node.outputs[0].is_graph_output():
         return False
     user = users[0].node
-    if user.op_type not in ("Add", "Mul") or any(array(v) is None for v in user.inputs if v is not node.outputs[0]):
+    if user.op_type not in ("Add", "Mul") or any(
+        array(v) is None for v in user.inputs if v is not node.outputs[0]
+    ):
         return False
     return any(find(pattern, user.outputs[0]) for pattern in _SPELLINGS)
 
@@ -172,7 +177,10 @@ def _is_own_statistics(norm: ir.Node) -> bool:
     first, second = find(op("Squeeze", average), mean), find(spread, variance)
     if first is None or second is None or first["x"] is not image or second["x"] is not image:
         return False
-    over = [axes_of(found[name].producer()) for found, name in ((first, "mean"), (second, "mean"), (second, "sum"))]
+    over = [
+        axes_of(found[name].producer())
+        for found, name in ((first, "mean"), (second, "mean"), (second, "sum"))
+    ]
     count = array(second.get("count"))
     right = count is None or (count.size == 1 and count.item() == fixed(image, 2))
     return right and all(axes == [0, 2, 3] for axes in over)

@@ -25,7 +25,24 @@ if TYPE_CHECKING:
 _LARGEST_TABLE = 2 << 20
 """Elements. Beyond it a table falls out of the caches, and the file grows."""
 _GROWTH = 4
-_UNARY = frozenset("Abs Elu Erf Exp Gelu HardSwish LeakyRelu Neg Relu Reciprocal Sigmoid Softplus Sqrt Tanh".split())
+_UNARY = frozenset(
+    [
+        "Abs",
+        "Elu",
+        "Erf",
+        "Exp",
+        "Gelu",
+        "HardSwish",
+        "LeakyRelu",
+        "Neg",
+        "Relu",
+        "Reciprocal",
+        "Sigmoid",
+        "Softplus",
+        "Sqrt",
+        "Tanh",
+    ]
+)
 _BINARY = frozenset({"Add", "Div", "Mul", "Sub"})
 
 
@@ -86,7 +103,12 @@ def _into_table(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     if gather is None or gather.inputs[0] is None or not is_constant(gather.inputs[0]):
         return None
     rows, columns = fixed(gather.inputs[0], 0), fixed(gather.inputs[0], 1)
-    if rows is None or columns is None or attribute(gather, "axis", 0) != 0 or not single_use(gather.outputs[0]):
+    if (
+        rows is None
+        or columns is None
+        or attribute(gather, "axis", 0) != 0
+        or not single_use(gather.outputs[0])
+    ):
         return None
     others = [value for number, value in enumerate(node.inputs) if number != place]
     if node.op_type == "MatMul":
@@ -115,8 +137,10 @@ def _looked_up(node: ir.Node) -> tuple[int, ir.Node | None]:
 def _by_column(value: ir.Value | None, columns: int) -> bool:
     """Whether a constant is one number, or one for each column."""
     sizes = shape(value)
-    return sizes is not None and elements(sizes) in (Size(1), Size(columns)) and (
-        elements(sizes) == Size(1) or sizes[-1] == Size(columns)
+    return (
+        sizes is not None
+        and elements(sizes) in (Size(1), Size(columns))
+        and (elements(sizes) == Size(1) or sizes[-1] == Size(columns))
     )
 
 

@@ -1,7 +1,7 @@
 """Recognizes the cell of a loop's body: LSTM, GRU or simple RNN, masked or not.
 
-    LSTM  c' = f c + i g,  h' = o tanh(c')          i, f, o = sigmoid(x W + h R + b),  g = tanh(x W + h R + b)
-    GRU   h' = z h + (1 - z) n                      n = tanh(x W + b + r (h R + b'))  or  tanh(x W + (r h) R + b)
+    LSTM  c' = f c + i g,  h' = o tanh(c')    i, f, o = sigmoid(x W + h R + b),  g = tanh(x W + h R + b)
+    GRU   h' = z h + (1 - z) n     n = tanh(x W + b + r (h R + b'))  or  tanh(x W + (r h) R + b)
     RNN   h' = tanh(x W + h R + b)
 
 A mask keeps the old state: m ? new : old.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from optimizer.graph.rewrites.recurrence.steps import Carried, Steps
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 _ACTIVATIONS = ("Sigmoid", "Tanh", "Relu")
 
@@ -155,10 +155,10 @@ def _gru(steps: Steps, hidden: Carried, new: ir.Value, mask: ir.Value | None) ->
     update, whole = read_linear(steps, z.inputs[0]), n.inputs[0]
     h = hidden.entering
     after = find(op("Add", variable("x"), op("Mul", _activated("r"), variable("state"))), whole)
+    reset: Bindings | None = after
     if after is not None:
         parts = [read_linear(steps, after[name]) for name in ("x", "state")]
         candidate = None if parts[0] is None or parts[1] is None or parts[0].weights.keys() & {h} else parts
-        reset = after
     else:
         candidate, reset = _reset_before(steps, whole, h)
     if candidate is None or reset is None or _kinds(reset["r"]) != (z.op_type,):
@@ -181,7 +181,7 @@ def _reset_before(
         found = find(op("Mul", _activated("r"), variable("h")), source)
         if found is not None and found["h"] is h:
             rest = {other: each for other, each in whole.weights.items() if other is not source}
-            return [Linear(rest, whole.bias), Linear({h: weight}, 0.0)], found
+            return [Linear(rest, whole.bias), Linear({h: weight}, np.zeros(()))], found
     return None, None
 
 
@@ -193,9 +193,7 @@ def _rnn(steps: Steps, hidden: Carried, new: ir.Value, mask: ir.Value | None) ->
     return None if gates is None else Cell("RNN", gates, (node.op_type,), new, hidden, None, mask)
 
 
-def _gates(
-    whole: Sequence[Linear | None], h: ir.Value, apart: Sequence[Linear | None] = ()
-) -> Gates | None:
+def _gates(whole: Sequence[Linear | None], h: ir.Value, apart: Sequence[Linear | None] = ()) -> Gates | None:
     """Stack gates: each a sum over x and h, the last one perhaps `apart` as one sum over x and one over h."""
     if None in whole or None in apart:
         return None

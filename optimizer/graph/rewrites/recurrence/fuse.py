@@ -1,8 +1,9 @@
 """A loop with a recurrent cell becomes the operator, masked ones too.
 
-Keras carries the state over masked steps, so only the valid ones matter, in their order: they are moved to the
-front, and the operator stops after their number (`sequence_lens`). Where the sequence is returned, the output of
-a masked step is that of the last valid one before it, or zero. Exact for any mask, also one with holes.
+Keras carries the state over masked steps, so only the valid ones matter, in their order: they are moved to
+the front, and the operator stops after their number (`sequence_lens`). Where the sequence is returned, the
+output of a masked step is that of the last valid one before it, or zero. Exact for any mask, also one with
+holes.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ def _fuse(node: ir.Node, build: Builder) -> Sequence[ir.Value | None] | None:
 def _operator(build: Builder, cell: Cell, x: ir.Value, mask: _Mask | None) -> Sequence[ir.Value]:
     """The recurrent operator: Y, Y_h, and Y_c of an LSTM."""
     states = [cell.hidden.initial] + ([cell.memory.initial] if cell.memory is not None else [])
-    initial = [None if all(map(is_zeros, states)) else build("Unsqueeze", s, build.constant([0])) for s in states]
+    initial = [
+        None if all(map(is_zeros, states)) else build("Unsqueeze", s, build.constant([0])) for s in states
+    ]
     gates = cell.gates
     attributes = {"hidden_size": gates.r.shape[2], "activations": list(cell.activations)}
     if cell.op_type == "GRU":
@@ -93,7 +96,11 @@ def _to_front(build: Builder, x: ir.Value, mask: _Mask) -> ir.Value:
 
 
 def _replacement(
-    build: Builder, steps: Steps, cell: Cell, output: ir.Value, found: tuple[ir.Value, Sequence[ir.Value], _Mask | None]
+    build: Builder,
+    steps: Steps,
+    cell: Cell,
+    output: ir.Value,
+    found: tuple[ir.Value, Sequence[ir.Value], _Mask | None],
 ) -> ir.Value | None:
     """What takes the place of one output of the loop; None for one that nobody reads."""
     y, results, mask = found
@@ -116,29 +123,31 @@ def _replacement(
         carries = _carries(steps, cell, collected)
     if carries and all(is_last_slice(use.node) for use in output.uses()) and not output.is_graph_output():
         return results[1]  # [1, batch, hidden]: the same last step
-    if not carries:
-        raise LeftAsItIs("its masked steps give zeros")
-    return _put_back(build, y, mask)
+    return _put_back(build, y, mask, carries=carries)
 
 
 def _carries(steps: Steps, cell: Cell, collected: ir.Value) -> bool:
-    """Whether a masked step gives the output of the step before, which starts as zero."""
+    """Whether a masked step gives the output of the step before, which starts as zero; else it gives zero."""
     choice = read_choice(collected)
     if choice is None or choice.mask is not cell.mask or choice.new is not cell.new:
         raise LeftAsItIs("it collects another value than its state")
-    previous = steps.state(choice.old)
-    if previous is None:
+    old = steps.state(choice.old)
+    if old is not None and is_zeros(old.initial) and old.leaving in (collected, old.entering):
+        return old.leaving is collected
+    if old is None and is_zeros(choice.old):
         return False
-    return previous.leaving is collected and is_zeros(previous.initial)
+    raise LeftAsItIs("its masked steps give neither the last output nor zeros")
 
 
-def _put_back(build: Builder, y: ir.Value, mask: _Mask) -> ir.Value:
-    """At each step the output of the last valid one up to it, zero before the first."""
+def _put_back(build: Builder, y: ir.Value, mask: _Mask, *, carries: bool) -> ir.Value:
+    """At each step the output of the last valid one up to it, zero before the first; or zero where masked."""
     # After t steps, n(t) were valid: row n(t) of the outputs with a row of zeros before them.
-    valid = build("CumSum", build("Cast", mask.steps, to=7), build.constant(np.array(0)))  # [steps, batch, 1]
-    zero = build("Mul", build("Slice", y, *map(build.constant, ([0], [1], [0]))), build.constant(np.zeros((), np.float32)))
-    rows = build("Concat", zero, y, axis=0)
-    return build("GatherElements", rows, build("Expand", valid, build("Shape", y)), axis=0)
+    valid = build("Cast", mask.steps, to=7)  # [steps, batch, 1]
+    row = build("CumSum", valid, build.constant(np.array(0)))
+    row = row if carries else build("Mul", row, valid)
+    first = build("Slice", y, *map(build.constant, ([0], [1], [0])))
+    rows = build("Concat", build("Sub", first, first), y, axis=0)
+    return build("GatherElements", rows, build("Expand", row, build("Shape", y)), axis=0)
 
 
 FUSE_RECURRENCE = Rewrite("fuse_recurrence", frozenset({"Loop"}), _fuse)

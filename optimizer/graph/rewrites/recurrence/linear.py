@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from optimizer.graph.rewrites.recurrence.steps import Steps
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,17 @@ class Linear:
 
     weights: dict[ir.Value, Array]
     """By source, float[in, out]."""
-    bias: Array | float
+    bias: Array
 
     def __add__(self, other: Linear) -> Linear | None:
+        """The sum; None where both read the same source."""
         if self.weights.keys() & other.weights.keys():
             return None
-        return Linear(self.weights | other.weights, np.asarray(self.bias + other.bias))
+        return Linear(self.weights | other.weights, self.bias + other.bias)
 
     def columns(self, part: slice) -> Linear:
         """Some of the results."""
-        bias = self.bias[part] if isinstance(self.bias, np.ndarray) and self.bias.ndim else self.bias
+        bias = self.bias[part] if self.bias.ndim else self.bias
         return Linear({source: weight[:, part] for source, weight in self.weights.items()}, bias)
 
     def only(self, source: ir.Value) -> Array | None:
@@ -59,7 +60,11 @@ def read_linear(steps: Steps, value: ir.Value | None) -> Linear | None:
         case "MatMul":
             weight = steps.constant(node.inputs[1])
             source = node.inputs[0]
-            return None if weight is None or weight.ndim != 2 or source is None else Linear({source: weight}, 0.0)
+            return (
+                None
+                if weight is None or weight.ndim != 2 or source is None
+                else Linear({source: weight}, np.zeros(()))
+            )
         case "Gemm":
             return _gemm(steps, node)
         case "Split":
@@ -74,7 +79,9 @@ def read_linear(steps: Steps, value: ir.Value | None) -> Linear | None:
 def _gemm(steps: Steps, node: ir.Node) -> Linear | None:
     weight = steps.constant(node.inputs[1])
     bias = steps.constant(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(())
-    plain = all(node.attributes[name].as_float() == 1.0 for name in ("alpha", "beta") if name in node.attributes)
+    plain = all(
+        node.attributes[name].as_float() == 1.0 for name in ("alpha", "beta") if name in node.attributes
+    )
     source = node.inputs[0]
     if weight is None or bias is None or source is None or not plain or attribute(node, "transA", 0):
         return None

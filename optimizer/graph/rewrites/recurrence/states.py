@@ -1,7 +1,7 @@
 """What stands around a recurrent operator: states of zeros at its start, its last output at its end.
 
-    LSTM(x, ..., zeros, zeros)           ->  LSTM(x, ...)
-    Slice(Squeeze(Y, 1), -1)             ->  Y_h
+LSTM(x, ..., zeros, zeros)           ->  LSTM(x, ...)
+Slice(Squeeze(Y, 1), -1)             ->  Y_h
 """
 
 from __future__ import annotations
@@ -75,7 +75,11 @@ def _last(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
 def is_last_slice(node: ir.Node) -> bool:
     """Whether a node is Slice(x, -1:) along axis 0."""
     bounds = [array(each) for each in node.inputs[1:]]
-    if not is_standard(node, "Slice") or len(bounds) < 3 or any(each is None or each.size != 1 for each in bounds):
+    if (
+        not is_standard(node, "Slice")
+        or len(bounds) < 3
+        or any(each is None or each.size != 1 for each in bounds)
+    ):
         return False
     start, end, axis, *step = (int(each.item()) for each in bounds if each is not None)
     return start == -1 and end >= _FROM_END and axis == 0 and step in ([], [1])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from optimizer.graph.rewriter import attribute
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 _TRIALS = (5, 9)
 """Counts for which a computed condition is tried: it compares counters, so two of them tell."""
@@ -137,7 +137,9 @@ def _runs_through(steps: Steps) -> bool:
     return True
 
 
-def _at(steps: Steps, value: ir.Value | None, step: int, count: int) -> float | bool | None:
+def _at(  # noqa: C901  # one flat match over the operators
+    steps: Steps, value: ir.Value | None, step: int, count: int
+) -> float | bool | None:
     """A scalar of the body at one step, where it comes from counters, constants and the loop's count."""
     if value is None:
         return None
@@ -147,7 +149,7 @@ def _at(steps: Steps, value: ir.Value | None, step: int, count: int) -> float | 
         return True
     known = steps.constant(value)
     if known is not None:
-        return known.item() if known.size == 1 else None  # type: ignore[no-any-return]
+        return known.item() if known.size == 1 else None
     if _without_casts(value) is _without_casts(steps.loop.inputs[0]):
         return count
     node = value.producer()
@@ -155,7 +157,7 @@ def _at(steps: Steps, value: ir.Value | None, step: int, count: int) -> float | 
     if node is None or not inputs or None in inputs:
         return None
     match node.op_type, inputs:
-        case ("Cast" | "Identity" | "Squeeze" | "Reshape"), [first, *_]:
+        case (("Cast" | "Identity" | "Squeeze" | "Reshape"), [first, *_]):
             return first
         case "Add", [a, b]:
             return a + b  # type: ignore[operator]
@@ -187,11 +189,13 @@ def _computed(node: ir.Node, first: Array, rest: list[Array | None], index: int)
         case "Unsqueeze":
             return np.expand_dims(first, axes)
         case "Transpose":
-            return np.transpose(first, node.attributes["perm"].as_ints() if "perm" in node.attributes else None)
+            return np.transpose(
+                first, node.attributes["perm"].as_ints() if "perm" in node.attributes else None
+            )
         case "Split":
             axis = attribute(node, "axis", 0)
-            parts = np.cumsum(axes)[:-1] if axes else len(node.outputs)
-            return np.split(first, parts, axis)[index]  # type: ignore[arg-type]
+            parts = np.cumsum(axes)[:-1].tolist() if axes else len(node.outputs)
+            return np.asarray(np.split(first, parts, axis)[index])
         case "Gather" if len(axes) == 1 and rest[0] is not None and rest[0].ndim == 0:
-            return first.take(axes[0], attribute(node, "axis", 0))
+            return np.asarray(first.take(axes[0], attribute(node, "axis", 0)))
     return None
