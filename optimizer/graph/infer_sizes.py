@@ -103,7 +103,7 @@ def _sizes(node: ir.Node) -> Sizes:
     if node.op_type in _BROADCAST:
         return broadcast([shape(value) for value in node.inputs])
     if node.op_type == "Reshape":
-        return reshaped(node.inputs[0], node.inputs[1])
+        return reshaped(node)
     if first is None:
         return None
     match node.op_type:

@@ -201,19 +201,18 @@ def _put(node: ir.Node, build: Builder, new: Sequence[ir.Value | None], model: i
 
     graph = node.graph
     assert isinstance(graph, ir.Graph)
-    for value in build.constants:
-        model.graph.register_initializer(value)
+    for constant in build.constants:
+        model.graph.register_initializer(constant)
     nodes = list(build.nodes)
-    made = {id(value) for each in nodes for value in each.outputs}
+    made = {id(output) for each in nodes for output in each.outputs}
     for old, value in zip(node.outputs, new, strict=True):
         if value is None:  # nobody reads it
             continue
-        kept: ir.Value = value
+        kept = value
         if old.is_graph_output() and (id(value) not in made or value.is_graph_output()):
             # The graph's output needs a value of its own.
-            identity = ir.node("Identity", [value], name=f"{node.name}/Identity")
-            nodes.append(identity)
-            kept = identity.outputs[0]
+            nodes.append(ir.node("Identity", [value], name=f"{node.name}/Identity"))
+            kept = nodes[-1].outputs[0]
         if kept is not value or id(value) in made:
             kept.type = old.type if old.type is not None else kept.type
             kept.shape = old.shape if old.is_graph_output() else kept.shape

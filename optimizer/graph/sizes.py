@@ -130,10 +130,11 @@ def _product(node: ir.Node) -> tuple[Size, ...] | None:
     return tuple(a * b for a, b in zip(left, right, strict=True))
 
 
-def reshaped(source: ir.Value | None, target: ir.Value | None) -> tuple[Size, ...] | None:
-    """The shape that Reshape gives: 0 copies a size, -1 is what is left."""
-    given, wanted = shape(source), integers(target)
-    if given is None or wanted is None:
+def reshaped(node: ir.Node) -> tuple[Size, ...] | None:
+    """The shape that a Reshape gives: 0 copies a size, -1 is what is left."""
+    given, wanted = shape(node.inputs[0]), integers(node.inputs[1])
+    literal = "allowzero" in node.attributes and node.attributes["allowzero"].as_int() == 1
+    if given is None or wanted is None or (literal and Size(0) in wanted):
         return None
     sizes: list[Size | None] = []
     for axis, size in enumerate(wanted):

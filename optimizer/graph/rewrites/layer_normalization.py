@@ -71,10 +71,11 @@ def _fuse(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
         epsilon = array(found["epsilon"])
         if sizes is None or axis is None or epsilon is None or epsilon.size != 1 or sizes[axis].symbols:
             return None
-        size, rank = sizes[axis].factor, len(sizes)
-        gamma = _along(array(found.get("gamma")), 1.0, (size, axis, rank), x)
-        beta = _along(array(found.get("beta")), 0.0, (size, axis, rank), x)
-        if gamma is None or beta is None or _is_continued(node, found):
+        rank = len(sizes)
+        place = (sizes[axis].factor, axis, rank)
+        gamma = _along(array(found.get("gamma")), 1.0, place, x)
+        beta = _along(array(found.get("beta")), 0.0, place, x)
+        if gamma is None or beta is None or _is_continued(node, place, x):
             return None
         if axis != rank - 1:
             return _along_another_axis(build, found)
@@ -121,17 +122,15 @@ def _along(
     return weight.reshape(size) if padded == wanted else None
 
 
-def _is_continued(node: ir.Node, found: Bindings) -> bool:
+def _is_continued(node: ir.Node, place: tuple[int, int, int], x: ir.Value) -> bool:
     """Whether the next node multiplies by gamma or adds beta: then the whole is matched from there."""
-    users = list(node.outputs[0].uses())
-    if len(users) != 1 or node.outputs[0].is_graph_output():
+    value = node.outputs[0]
+    users = list(value.uses())
+    if len(users) != 1 or value.is_graph_output() or users[0].node.op_type not in ("Add", "Mul"):
         return False
-    user = users[0].node
-    if user.op_type not in ("Add", "Mul") or any(
-        array(v) is None for v in user.inputs if v is not node.outputs[0]
-    ):
-        return False
-    return any(find(pattern, user.outputs[0]) for pattern in _SPELLINGS)
+    weights = [array(other) for other in users[0].node.inputs if other is not value]
+    suits = all(weight is not None and _along(weight, 0.0, place, x) is not None for weight in weights)
+    return suits and any(find(pattern, users[0].node.outputs[0]) for pattern in _SPELLINGS)
 
 
 # Keras 2: each row is a channel of an image, normalized by its own statistics.

@@ -17,7 +17,7 @@ import numpy as np
 
 from optimizer.graph.match import array, is_constant, is_standard
 from optimizer.graph.rewriter import Builder, LeftAsItIs, Rewrite, attribute, attributes_of, single_use
-from optimizer.graph.sizes import Size, elements, fixed, shape
+from optimizer.graph.sizes import Size, fixed, shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -92,7 +92,8 @@ def _of_equality(node: ir.Node) -> tuple[ir.Value, bool] | None:
         in_order = numbers.size == numbers.shape[-1] if numbers.ndim else False
         if in_order and np.array_equal(numbers.ravel(), np.arange(numbers.size)):
             move = index.producer()
-            if is_standard(move, "Unsqueeze") and move is not None and fixed(index, -1) == 1:
+            wide = numbers.ndim > len(shape(index) or ())
+            if is_standard(move, "Unsqueeze") and move is not None and fixed(index, -1) == 1 and not wide:
                 return move.inputs[0], False  # type: ignore[return-value]
     return None
 
@@ -136,12 +137,7 @@ def _looked_up(node: ir.Node) -> tuple[int, ir.Node | None]:
 
 def _by_column(value: ir.Value | None, columns: int) -> bool:
     """Whether a constant is one number, or one for each column."""
-    sizes = shape(value)
-    return (
-        sizes is not None
-        and elements(sizes) in (Size(1), Size(columns))
-        and (elements(sizes) == Size(1) or sizes[-1] == Size(columns))
-    )
+    return shape(value) in ((), (Size(1),), (Size(columns),))
 
 
 def _refuse_growth(rows: int, before: int, after: int | None) -> None:

@@ -25,13 +25,15 @@ _MOVES = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 def _fold_target(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     if array(node.inputs[1]) is not None:
         return None
-    sizes = reshaped(node.inputs[0], node.inputs[1])
+    sizes = reshaped(node)
     target = None if sizes is None else as_target(sizes)
     return None if target is None else [build("Reshape", node.inputs[0], build.constant(target))]
 
 
 def _collapse(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     value, moves = node.outputs[0], 0
+    if not value.is_graph_output() and all(_is_move(use.node) for use in value.uses()):
+        return None  # the last move of the chain sees it all
     source: ir.Value | None = value
     while source is not None and _is_move(source.producer()):
         source, moves = source.producer().inputs[0], moves + 1  # type: ignore[union-attr]

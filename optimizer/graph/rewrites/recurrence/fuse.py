@@ -18,7 +18,7 @@ from optimizer.graph.rewriter import Builder, LeftAsItIs, Rewrite
 from optimizer.graph.rewrites.recurrence.cells import Cell, read_cell, read_choice
 from optimizer.graph.rewrites.recurrence.states import is_last_slice, is_zeros
 from optimizer.graph.rewrites.recurrence.steps import Steps, read_steps
-from optimizer.graph.sizes import fixed, shape
+from optimizer.graph.sizes import fixed, integers, shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -42,6 +42,11 @@ def _fuse(node: ir.Node, build: Builder) -> Sequence[ir.Value | None] | None:
     x = steps.sequence(cell.gates.x)
     if x is None:
         raise LeftAsItIs(f"the {cell.op_type} takes another input than the steps of a sequence")
+    length = shape(x)
+    if length is None or integers(node.inputs[0]) != length[:1]:
+        raise LeftAsItIs("it may end before its sequence does")
+    if cell.gates.w.dtype != np.float32:
+        raise LeftAsItIs(f"ONNX Runtime has no {cell.op_type} for {cell.gates.w.dtype}")
     mask = _mask(steps, cell, build)
     if mask is not None:
         x = _to_front(build, x, mask)
