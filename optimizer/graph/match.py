@@ -121,12 +121,22 @@ def is_standard(node: ir.Node | None, op_type: str) -> bool:
     return node is not None and node.domain in ("", "ai.onnx") and node.op_type == op_type
 
 
+def origin(value: ir.Value) -> ir.Value:
+    """The value itself, where Identity only gives it another name."""
+    node = value.producer()
+    while node is not None and is_standard(node, "Identity") and node.inputs[0] is not None:
+        value = node.inputs[0]
+        node = value.producer()
+    return value
+
+
 def _matches(  # noqa: C901  # one flat match over the kinds of pattern
     pattern: Pattern, value: ir.Value | None, bound: Bindings
 ) -> Iterator[Bindings]:
     """Every set of bindings with which the value fits; few, since variables bind only once."""
     if value is None:
         return
+    value = origin(value)
     match pattern:
         case Variable(name, needs_constant):
             if bound.get(name, value) is value and not (needs_constant and array(value) is None):

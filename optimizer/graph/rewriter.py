@@ -184,7 +184,8 @@ def _try(node: ir.Node, rewrite: Rewrite, model: ir.Model, report: Report) -> No
     try:
         new = rewrite.replace(node, build)
     except LeftAsItIs as reason:
-        report.left[node.name or node.outputs[0].name or node.op_type] = f"{rewrite.name}: {reason}"
+        what = rewrite.name.replace("_", " ")
+        report.left[node.name or node.outputs[0].name or node.op_type] = f"{what}: {reason}"
         return
     if new is None:
         return

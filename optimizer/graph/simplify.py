@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optimizer.errors import InvalidDataError, OptimizerError, ToolError
-from optimizer.graph.rewriter import Rewrite, rewrite
+from optimizer.graph.rewriter import Report, Rewrite, rewrite
 from optimizer.graph.rewrites import REWRITES
 from optimizer.graph.structure import all_graphs, all_nodes, fingerprint, name_nodes, true_inputs
 from optimizer.graph.verify import NotTheSameError, Witness, check_same, restore_edges, witness
@@ -57,6 +57,7 @@ def simplify(model: Model) -> PassResult:
     difference = 0.0
     refusals: list[str] = []
     applied = Counter[str]()
+    left: dict[str, str] = {}
     for _ in range(_MAX_ROUNDS):
         before = fingerprint(current)
         refusals = []  # of the last round: what failed on the raw graph may work on the cleaned one
@@ -72,10 +73,12 @@ def simplify(model: Model) -> PassResult:
                     refusals.append(f"{tool.name} was left out: {refused}.")
                 continue
             if proven is not None:
-                current, difference, done = proven
-                applied += done
+                current, difference, report = proven
+                applied += report.applied
+                left = report.left if tool.rewrites else left
         if fingerprint(current) == before:
             break
+    refusals.extend(f"Node {node} was recognized but left, {why}." for node, why in sorted(left.items()))
     refusals.extend(_unused_inputs(current))
     if fingerprint(current) == fingerprint(original):
         return PassResult(model, (), tuple(refusals))
@@ -91,14 +94,14 @@ class _Refused(Exception):  # noqa: N818  # an outcome that is written down, no 
 
 def _proven(
     before: onnx.ModelProto, tool: _Tool, expected: Witness
-) -> tuple[onnx.ModelProto, float, Counter[str]] | None:
-    """The tool's result, its max-norm difference from the original, and the rewrites that were applied.
+) -> tuple[onnx.ModelProto, float, Report] | None:
+    """The tool's result, its max-norm difference from the original, and what the rewrites did.
 
     None where it changed nothing.
     """
-    applied = Counter[str]()
+    report = Report()
     try:
-        after = tool.run(_copy(before), applied)
+        after = tool.run(_copy(before), report)
     except Exception as error:  # third-party code on any graph: whatever it raises, the model is kept
         logger.info("a simplification tool failed", exc_info=error)
         raise _Refused(f"it failed with {type(error).__name__}: {first_line(error)}") from error
@@ -112,7 +115,7 @@ def _proven(
         difference = check_same(before, after, expected)
     except (NotTheSameError, OptimizerError) as error:
         raise _Refused(first_line(error).rstrip(".")) from error
-    return after, difference, applied
+    return after, difference, report
 
 
 def _copy(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -158,15 +161,16 @@ class _Tool:
     """Something that makes a graph smaller or faster; it may write into the model that it gets."""
 
     name: str
-    run: Callable[[onnx.ModelProto, Counter[str]], onnx.ModelProto]
-    """Takes the model, and counts the rewrites that it applies."""
+    run: Callable[[onnx.ModelProto, Report], onnx.ModelProto]
+    """Takes the model, and writes down which rewrites it applied and left."""
     rewrites: tuple[Rewrite, ...] = ()
 
 
 def _rewriting(*rewrites: Rewrite) -> _Tool:
-    def run(proto: onnx.ModelProto, applied: Counter[str]) -> onnx.ModelProto:
-        rewritten, report = rewrite(proto, rewrites)
-        applied.update(report.applied)
+    def run(proto: onnx.ModelProto, report: Report) -> onnx.ModelProto:
+        rewritten, done = rewrite(proto, rewrites)
+        report.applied.update(done.applied)
+        report.left.update(done.left)
         return rewritten
 
     name = f"The rewrite {rewrites[0].name}" if len(rewrites) == 1 else "Rewriting"

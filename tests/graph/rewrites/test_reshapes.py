@@ -106,8 +106,9 @@ def test_a_chain_of_moves_is_one_or_none(name: str) -> None:
     shape = "batch, 4, 3" if "swapped" in body else "batch, 3, 4"
     text = f"""
         g (float[batch, 3, 4] x) => (float[{shape}] z)
-        <int64[2] flat = {{-1, 12}}, int64[3] back = {{-1, 3, 4}}, int64[1] one = {{1}},
-         int64[1] zero = {{0}}, int64[4] same = {{-1, 3, 4, 1}}, int64[1] last = {{3}}, int64[3] swapped = {{-1, 4, 3}}>
+        <int64[2] flat = {{-1, 12}}, int64[3] back = {{-1, 3, 4}},
+         int64[1] one = {{1}}, int64[1] zero = {{0}}, int64[4] same = {{-1, 3, 4, 1}},
+         int64[1] last = {{3}}, int64[3] swapped = {{-1, 4, 3}}>
         {{ {body} z = Neg (y) }}"""
     before = proto_of(text, {})
     after = rewritten(before, COLLAPSE_RESHAPES)
@@ -127,7 +128,8 @@ def test_a_move_that_is_needed_is_left(body: str) -> None:
     shape = {"swapped": "2, 4, 3", "one": "2, 1, 3, 4"}.get(body.split()[-1].rstrip(")"), "2, 3, 4")
     text = f"""
         g (float[2, 3, 4] x) => (float[{shape}] y)
-        <int64[2] flat = {{-1, 12}}, int64[3] back = {{-1, 3, 4}}, int64[1] one = {{1}},
+        <int64[2] flat = {{-1, 12}}, int64[3] back = {{-1, 3, 4}},
+         int64[1] one = {{1}},
          int64[3] swapped = {{-1, 4, 3}}>
         {{ {body} }}"""
     assert_left(proto_of(text, {}), COLLAPSE_RESHAPES)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.graph.match import array, is_standard
+from optimizer.graph.match import array, is_standard, origin
 from optimizer.graph.rewriter import attribute
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ _TRIALS = (5, 9)
 class Carried:
     """A value that one step hands to the next."""
 
-    name: str
     initial: ir.Value
     """Outside, before the first step."""
     entering: ir.Value
@@ -52,7 +51,7 @@ class Steps:
 
     def sequence(self, value: ir.Value) -> ir.Value | None:
         """The sequence, time first, of which a value of the body is the element at this step."""
-        node = value.producer()
+        node = origin(value).producer()
         if not is_standard(node, "Gather") or node is None or node.graph is not self.body:
             return None
         source = node.inputs[0]
@@ -96,7 +95,7 @@ def read_steps(loop: ir.Node) -> Steps | None:
     body = loop.attributes["body"].as_graph()
     count = len(loop.inputs) - 2
     carried = tuple(
-        Carried(entering.name or "", initial, entering, leaving, final)
+        Carried(initial, entering, origin(leaving), final)
         for initial, entering, leaving, final in zip(
             loop.inputs[2:], body.inputs[2:], body.outputs[1 : 1 + count], loop.outputs[:count], strict=True
         )
@@ -104,7 +103,7 @@ def read_steps(loop: ir.Node) -> Steps | None:
     )
     if len(carried) < count or loop.inputs[0] is None:
         return None
-    scans = dict(zip(loop.outputs[count:], body.outputs[1 + count :], strict=True))
+    scans = dict(zip(loop.outputs[count:], map(origin, body.outputs[1 + count :]), strict=True))
     counters = {body.inputs[0], *(each.entering for each in carried if _counts(each))}
     steps = Steps(loop, carried, scans, frozenset(counters))
     return steps if _runs_through(steps) else None
