@@ -1,8 +1,9 @@
 """Remove what computes nothing and fold what is constant, at no loss.
 
-Three tools one after another, until nothing changes any more: onnx_ir's passes for what nothing reads,
-onnxslim, and ONNX Runtime's basic optimizations (the same on any hardware). Each result is proven to be the
-same function before it is kept; else it is undone and the refusal says why.
+Four tools one after another, until nothing changes any more: onnx_ir's passes for what nothing reads, the
+rewrites of this package, onnxslim, and ONNX Runtime's basic optimizations (the same on any hardware). Each
+result is proven to be the same function before it is kept; else it is undone and the refusal says why. Where
+the rewrites together differ, each is tried on its own, so that the refusal names the one at fault.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optimizer.errors import InvalidDataError, OptimizerError, ToolError
+from optimizer.graph.rewriter import Report, Rewrite, rewrite
+from optimizer.graph.rewrites import REWRITES
 from optimizer.graph.structure import all_graphs, all_nodes, fingerprint, name_nodes, true_inputs
 from optimizer.graph.verify import NotTheSameError, Witness, check_same, restore_edges, witness
 from optimizer.model import Model, PassResult, first_line, from_proto
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 _MAX_ROUNDS = 4
 _GROWTH_BYTES = 1 << 16
 _GROWTH = 1.02
+_TABLE_BYTES = 1 << 18
+_TABLE_GROWTH = 1.25  # a table that takes the place of a product may be larger than its weight
 _WEIGHTS_NOT_INPUTS_IR = 4  # from this file version on, weights need not be listed among the inputs
 
 logger = logging.getLogger(__name__)
@@ -50,22 +56,36 @@ def simplify(model: Model) -> PassResult:
     current = original
     difference = 0.0
     refusals: list[str] = []
+    applied = Counter[str]()
+    left: dict[str, str] = {}
     for _ in range(_MAX_ROUNDS):
         before = fingerprint(current)
         refusals = []  # of the last round: what failed on the raw graph may work on the cleaned one
-        for name, tool in _TOOLS:
+        tools = list(_TOOLS)
+        while tools:
+            tool = tools.pop(0)
             try:
-                current, difference = _proven(current, tool, expected) or (current, difference)
+                proven = _proven(current, tool, expected)
             except _Refused as refused:
-                refusals.append(f"{name} was left out: {refused}.")
+                if len(tool.rewrites) > 1:
+                    tools = [_rewriting(each) for each in tool.rewrites] + tools
+                else:
+                    refusals.append(f"{tool.name} was left out: {refused}.")
+                continue
+            if proven is not None:
+                current, difference, report = proven
+                applied += report.applied
+                left = report.left if tool.rewrites else left
         if fingerprint(current) == before:
             break
+    refusals.extend(f"Node {node} was recognized but left, {why}." for node, why in sorted(left.items()))
     refusals.extend(_unused_inputs(current))
     if fingerprint(current) == fingerprint(original):
         return PassResult(model, (), tuple(refusals))
     name_nodes(current)  # so that keep_float can name them
     result = from_proto(current)
-    return PassResult(result, _changes(original, result.to_proto()), tuple(refusals), difference)
+    changes = (*_sentences(applied), *_changes(original, result.to_proto()))
+    return PassResult(result, changes, tuple(refusals), difference)
 
 
 class _Refused(Exception):  # noqa: N818  # an outcome that is written down, no error
@@ -73,11 +93,15 @@ class _Refused(Exception):  # noqa: N818  # an outcome that is written down, no 
 
 
 def _proven(
-    before: onnx.ModelProto, tool: Callable[[onnx.ModelProto], onnx.ModelProto], expected: Witness
-) -> tuple[onnx.ModelProto, float] | None:
-    """The tool's result and its max-norm difference from the original, or None where it changed nothing."""
+    before: onnx.ModelProto, tool: _Tool, expected: Witness
+) -> tuple[onnx.ModelProto, float, Report] | None:
+    """The tool's result, its max-norm difference from the original, and what the rewrites did.
+
+    None where it changed nothing.
+    """
+    report = Report()
     try:
-        after = tool(_copy(before))
+        after = tool.run(_copy(before), report)
     except Exception as error:  # third-party code on any graph: whatever it raises, the model is kept
         logger.info("a simplification tool failed", exc_info=error)
         raise _Refused(f"it failed with {type(error).__name__}: {first_line(error)}") from error
@@ -85,12 +109,13 @@ def _proven(
         restore_edges(before, after)
         if fingerprint(after) == fingerprint(before):
             return None  # only names differ
-        if after.ByteSize() > before.ByteSize() * _GROWTH + _GROWTH_BYTES:
+        growth, extra = (_TABLE_GROWTH, _TABLE_BYTES) if tool.rewrites else (_GROWTH, _GROWTH_BYTES)
+        if after.ByteSize() > before.ByteSize() * growth + extra:
             raise NotTheSameError(f"the file would grow from {before.ByteSize()} to {after.ByteSize()} bytes")
         difference = check_same(before, after, expected)
     except (NotTheSameError, OptimizerError) as error:
         raise _Refused(first_line(error).rstrip(".")) from error
-    return after, difference
+    return after, difference, report
 
 
 def _copy(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -131,13 +156,46 @@ def _remove_unused(proto: onnx.ModelProto) -> onnx.ModelProto:
     return onnx_ir.to_proto(passes(onnx_ir.from_proto(proto)).model)
 
 
+@dataclass(frozen=True)
+class _Tool:
+    """Something that makes a graph smaller or faster; it may write into the model that it gets."""
+
+    name: str
+    run: Callable[[onnx.ModelProto, Report], onnx.ModelProto]
+    """Takes the model, and writes down which rewrites it applied and left."""
+    rewrites: tuple[Rewrite, ...] = ()
+
+
+def _rewriting(*rewrites: Rewrite) -> _Tool:
+    def run(proto: onnx.ModelProto, report: Report) -> onnx.ModelProto:
+        rewritten, done = rewrite(proto, rewrites)
+        report.applied.update(done.applied)
+        report.left.update(done.left)
+        return rewritten
+
+    name = f"The rewrite {rewrites[0].name}" if len(rewrites) == 1 else "Rewriting"
+    return _Tool(name, run, rewrites)
+
+
 # What nothing reads goes first, and weights leave the list of inputs, where no tool takes them for constants.
+# The rewrites before the tools, which would take patterns apart; they fold what the rewrites made constant.
 # onnxslim before ONNX Runtime: it folds BatchNormalization and its Mul and Add spelling.
-_TOOLS: tuple[tuple[str, Callable[[onnx.ModelProto], onnx.ModelProto]], ...] = (
-    ("Removal of what nothing reads", _remove_unused),
-    ("onnxslim", _slim),
-    ("ONNX Runtime's basic optimization", _optimize_basic),
+_TOOLS = (
+    _Tool("Removal of what nothing reads", lambda proto, _: _remove_unused(proto)),
+    _rewriting(*REWRITES),
+    _Tool("onnxslim", lambda proto, _: _slim(proto)),
+    _Tool("ONNX Runtime's basic optimization", lambda proto, _: _optimize_basic(proto)),
 )
+
+
+def _sentences(applied: Counter[str]) -> tuple[str, ...]:
+    """What was rewritten, in words.
+
+    >>> _sentences(Counter({"fuse_gelu": 2, "fold_affine": 1}))
+    ('rewrote: fold affine, fuse gelu (2)',)
+    """
+    counted = (f"{name.replace('_', ' ')}{f' ({n})' * (n > 1)}" for name, n in sorted(applied.items()))
+    return ("rewrote: " + ", ".join(counted),) if applied else ()
 
 
 def _unused_inputs(proto: onnx.ModelProto) -> list[str]:

@@ -1,0 +1,239 @@
+"""Applies rewrites to a model until none fits any more.
+
+A rewrite looks at one node, the last of its pattern, and returns the values that take the place of the node's
+outputs, or None where it does not fit. What it leaves unused is removed afterwards.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.graph.infer_sizes import infer_sizes
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
+logger = logging.getLogger(__name__)
+
+_MAX_ROUNDS = 20
+
+
+class LeftAsItIs(Exception):  # noqa: N818  # an outcome that is written down, no error
+    """A rewrite recognized its pattern, but did not apply; says why."""
+
+
+class Builder:
+    """Collects the nodes that take one node's place."""
+
+    def __init__(self, root: ir.Node) -> None:
+        import onnx_ir as ir
+
+        self._tape = ir.tape.Tape()
+        self._stem = root.name or root.outputs[0].name or root.op_type
+        self._count = 0
+
+    def __call__(self, op_type: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
+        """One operator with one output."""
+        return self.several(op_type, 1, *inputs, **attributes)[0]
+
+    def several(
+        self, op_type: str, outputs: int, *inputs: ir.Value | None, **attributes: Any
+    ) -> Sequence[ir.Value]:
+        """One operator with several outputs."""
+        name = self._name(op_type)
+        made = self._tape.op_multi_out(op_type, inputs, attributes, num_outputs=outputs, name=name)
+        for index, value in enumerate(made):
+            value.name = f"{name}:{index}"
+        return made
+
+    def constant(self, content: NDArray[Any] | Sequence[int]) -> ir.Value:
+        """A constant; a list of integers is int64."""
+        import onnx_ir as ir
+
+        values = np.asarray(content) if isinstance(content, np.ndarray) else np.array(content, np.int64)
+        return self._tape.initializer(ir.tensor(np.asarray(values, order="C")), name=self._name("constant"))
+
+    def _name(self, what: str) -> str:
+        self._count += 1
+        return f"{self._stem}/{what}_{self._count}"
+
+    @property
+    def nodes(self) -> Sequence[ir.Node]:
+        """What was made, in order."""
+        return self._tape.nodes
+
+    @property
+    def constants(self) -> Sequence[ir.Value]:
+        """The constants that were made."""
+        return self._tape.initializers
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """One exact rewrite."""
+
+    name: str
+    """A verb and its object, as in `fuse_gelu`."""
+    roots: frozenset[str]
+    """Operators that the last node of the pattern may be."""
+    replace: Callable[[ir.Node, Builder], Sequence[ir.Value | None] | None]
+    opset: int = 13
+    """The first operator set that has what it writes."""
+
+
+@dataclass
+class Report:
+    """What was done, and what was recognized but left."""
+
+    applied: Counter[str] = field(default_factory=Counter)
+    left: dict[str, str] = field(default_factory=dict)
+    """By the name of the node, why."""
+    wanted_opset: int = 0
+    """The operator set that rewrites which fit would need."""
+
+
+def rewrite(proto: onnx.ModelProto, rewrites: Sequence[Rewrite]) -> tuple[onnx.ModelProto, Report]:
+    """Apply rewrites until none fits; the operator set is raised as far as they need.
+
+    Returns:
+        A new model, or the given one where nothing fits; and what was done, and left.
+    """
+    import onnx_ir as ir
+
+    model = ir.from_proto(proto)
+    report = apply_rewrites(model, rewrites)
+    if report.wanted_opset:
+        raised = _raised(proto, report.wanted_opset)
+        if raised is None:
+            return _written(model, proto, report), report
+        model = ir.from_proto(raised)
+        report = apply_rewrites(model, rewrites)
+    return _written(model, proto, report), report
+
+
+def _written(model: ir.Model, proto: onnx.ModelProto, report: Report) -> onnx.ModelProto:
+    import onnx_ir as ir
+
+    return ir.to_proto(model) if report.applied else proto
+
+
+def _raised(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto | None:
+    """The model at a later operator set; None where ONNX cannot raise it."""
+    import onnx
+
+    try:
+        raised: onnx.ModelProto = onnx.version_converter.convert_version(proto, opset)
+    except (RuntimeError, ValueError) as error:  # an operator without an adapter, or another domain's
+        logger.info("the operator set stays", exc_info=error)
+        return None
+    raised.ir_version = max(raised.ir_version, onnx.helper.find_min_ir_version_for(raised.opset_import))
+    return raised
+
+
+def apply_rewrites(model: ir.Model, rewrites: Sequence[Rewrite]) -> Report:
+    """Apply rewrites, in place, until none fits.
+
+    Args:
+        model: The model; nothing is written into its tensors.
+        rewrites: In the order in which they are tried.
+    """
+    report = Report()
+    for _ in range(_MAX_ROUNDS):
+        tidy(model)
+        before = report.applied.total()
+        for rewrite in rewrites:
+            for node in list(_candidates(model, rewrite.roots)):
+                if node.graph is not None:
+                    _try(node, rewrite, model, report)
+        if report.applied.total() == before:
+            break
+    tidy(model)
+    return report
+
+
+def tidy(model: ir.Model) -> None:
+    """Remove what nothing reads, and infer shapes anew, in place."""
+    from onnx_ir.passes import common
+
+    common.RemoveUnusedNodesPass()(model)
+    for node in model.graph.all_nodes():
+        for value in node.outputs:
+            value.shape = value.shape if value.is_graph_output() else None
+    common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    infer_sizes(model.graph)
+    for graph in model.graph.subgraphs():
+        infer_sizes(graph)
+
+
+def _candidates(model: ir.Model, roots: frozenset[str]) -> Iterator[ir.Node]:
+    for node in model.graph.all_nodes():
+        if node.op_type in roots and node.domain in ("", "ai.onnx"):
+            yield node
+
+
+def _try(node: ir.Node, rewrite: Rewrite, model: ir.Model, report: Report) -> None:
+    build = Builder(node)
+    try:
+        new = rewrite.replace(node, build)
+    except LeftAsItIs as reason:
+        what = rewrite.name.replace("_", " ")
+        report.left[node.name or node.outputs[0].name or node.op_type] = f"{what}: {reason}"
+        return
+    if new is None:
+        return
+    if model.graph.opset_imports.get("", 0) < rewrite.opset:
+        report.wanted_opset = max(report.wanted_opset, rewrite.opset)
+        return
+    _put(node, build, new, model)
+    report.applied[rewrite.name] += 1
+
+
+def _put(node: ir.Node, build: Builder, new: Sequence[ir.Value | None], model: ir.Model) -> None:
+    """Let new values take the place of a node's outputs; names of the graph's outputs stay."""
+    import onnx_ir as ir
+
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
+    for constant in build.constants:
+        model.graph.register_initializer(constant)
+    nodes = list(build.nodes)
+    made = {id(output) for each in nodes for output in each.outputs}
+    for old, value in zip(node.outputs, new, strict=True):
+        if value is None:  # nobody reads it
+            continue
+        kept = value
+        if old.is_graph_output() and (id(value) not in made or value.is_graph_output()):
+            # The graph's output needs a value of its own.
+            nodes.append(ir.node("Identity", [value], name=f"{node.name}/Identity"))
+            kept = nodes[-1].outputs[0]
+        if kept is not value or id(value) in made:
+            kept.type = old.type if old.type is not None else kept.type
+            kept.shape = old.shape if old.is_graph_output() else kept.shape
+        if old.is_graph_output():
+            kept.name, old.name = old.name, f"{old.name}/replaced"
+        ir.convenience.replace_all_uses_with(old, kept, replace_graph_outputs=True)
+    graph.insert_after(node, nodes)
+    graph.remove(node, safe=True)
+
+
+def single_use(value: ir.Value) -> bool:
+    """Whether one node alone reads a value, and the graph does not give it out."""
+    return len(value.uses()) == 1 and not value.is_graph_output()
+
+
+def attribute(node: ir.Node, name: str, default: int) -> int:
+    """An integer attribute."""
+    return node.attributes[name].as_int() if name in node.attributes else default
+
+
+def attributes_of(node: ir.Node) -> Mapping[str, Any]:
+    """All attributes, to be handed to a new node."""
+    return {name: entry.value for name, entry in node.attributes.items()}

@@ -1,0 +1,150 @@
+"""Products with one-hot rows are look-ups, and what follows a look-up row by row can be done in the table.
+
+    MatMul(OneHot(i, n), W)            ->  Gather([0; W; 0], Clip(i, -1, n) + 1)
+    MatMul(Cast(i == range(n)), W)     ->  the same
+    f(Gather(T, i))                    ->  Gather(f(T), i)           f elementwise, by column, or a MatMul
+
+A row outside of [0, n) is all zeros. ONNX's OneHot alone counts -n..-1 from the end; then the table holds W
+twice. The constant part, f(T), is computed by the constant folding that follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from optimizer.graph.match import array, is_constant, is_standard
+from optimizer.graph.rewriter import Builder, LeftAsItIs, Rewrite, attribute, attributes_of, single_use
+from optimizer.graph.sizes import Size, fixed, shape
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_LARGEST_TABLE = 2 << 20
+"""Elements. Beyond it a table falls out of the caches, and the file grows."""
+_GROWTH = 4
+_UNARY = frozenset(
+    [
+        "Abs",
+        "Elu",
+        "Erf",
+        "Exp",
+        "Gelu",
+        "HardSwish",
+        "LeakyRelu",
+        "Neg",
+        "Relu",
+        "Reciprocal",
+        "Sigmoid",
+        "Softplus",
+        "Sqrt",
+        "Tanh",
+    ]
+)
+_BINARY = frozenset({"Add", "Div", "Mul", "Sub"})
+
+
+def _one_hot_matmul(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
+    weight = array(node.inputs[1])
+    hot = node.inputs[0].producer() if node.inputs[0] is not None else None
+    if weight is None or weight.ndim != 2 or hot is None:
+        return None
+    found = _of_one_hot(hot) or _of_equality(hot)
+    if found is None:
+        return None
+    index, wraps = found
+    zero = np.zeros((1, weight.shape[1]), weight.dtype)
+    rows = [zero, weight, weight, zero] if wraps else [zero, weight, zero]
+    table = np.concatenate(rows)
+    if table.size > _LARGEST_TABLE:
+        raise LeftAsItIs(f"its table would have {table.size} elements")
+    depth = weight.shape[0]
+    whole = build("Cast", index, to=7)
+    low, high = (-depth - 1 if wraps else -1), depth
+    inside = build("Clip", whole, build.constant(np.array(low)), build.constant(np.array(high)))
+    place = build("Add", inside, build.constant(np.array(-low)))
+    return [build("Gather", build.constant(table), place, axis=0)]
+
+
+def _of_one_hot(node: ir.Node) -> tuple[ir.Value, bool] | None:
+    """The index of a OneHot along the last axis with the values 0 and 1; it counts negatives from the end."""
+    if not is_standard(node, "OneHot"):
+        return None
+    values, rank = array(node.inputs[2]), shape(node.outputs[0])
+    axis = attribute(node, "axis", -1)
+    last = rank is not None and axis in (-1, len(rank) - 1)
+    if values is None or values.tolist() != [0, 1] or not last or node.inputs[0] is None:
+        return None
+    return node.inputs[0], True
+
+
+def _of_equality(node: ir.Node) -> tuple[ir.Value, bool] | None:
+    """The index of Cast(Equal(index with an axis of 1, range(n)))."""
+    equal = node.inputs[0].producer() if is_standard(node, "Cast") and node.inputs[0] is not None else None
+    if equal is None or not is_standard(equal, "Equal"):
+        return None
+    for index, positions in (equal.inputs, equal.inputs[::-1]):
+        numbers = array(positions)
+        if numbers is None or numbers.dtype.kind not in "iu" or index is None:
+            continue
+        in_order = numbers.size == numbers.shape[-1] if numbers.ndim else False
+        if in_order and np.array_equal(numbers.ravel(), np.arange(numbers.size)):
+            move = index.producer()
+            wide = numbers.ndim > len(shape(index) or ())
+            if is_standard(move, "Unsqueeze") and move is not None and fixed(index, -1) == 1 and not wide:
+                return move.inputs[0], False  # type: ignore[return-value]
+    return None
+
+
+def _into_table(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
+    """What is done with each row of a constant table, before the look-up."""
+    place, gather = _looked_up(node)
+    if gather is None or gather.inputs[0] is None or not is_constant(gather.inputs[0]):
+        return None
+    rows, columns = fixed(gather.inputs[0], 0), fixed(gather.inputs[0], 1)
+    if (
+        rows is None
+        or columns is None
+        or attribute(gather, "axis", 0) != 0
+        or not single_use(gather.outputs[0])
+    ):
+        return None
+    others = [value for number, value in enumerate(node.inputs) if number != place]
+    if node.op_type == "MatMul":
+        _refuse_growth(rows, columns, fixed(node.inputs[1], 1))
+    elif any(not _by_column(value, columns) for value in others):
+        return None
+    inputs = list(node.inputs)
+    inputs[place] = gather.inputs[0]
+    return [build("Gather", build(node.op_type, *inputs, **attributes_of(node)), gather.inputs[1], axis=0)]
+
+
+def _looked_up(node: ir.Node) -> tuple[int, ir.Node | None]:
+    """Which input of a node is a look-up, and the look-up; the other inputs have to be constant."""
+    if node.op_type not in _UNARY | _BINARY | {"MatMul"}:
+        return 0, None
+    places = range(1) if node.op_type == "MatMul" or node.op_type in _UNARY else range(len(node.inputs))
+    for place in places:
+        value = node.inputs[place]
+        producer = value.producer() if value is not None else None
+        others = [other for number, other in enumerate(node.inputs) if number != place]
+        if is_standard(producer, "Gather") and all(map(is_constant, others)):
+            return place, producer
+    return 0, None
+
+
+def _by_column(value: ir.Value | None, columns: int) -> bool:
+    """Whether a constant is one number, or one for each column."""
+    return shape(value) in ((), (Size(1),), (Size(columns),))
+
+
+def _refuse_growth(rows: int, before: int, after: int | None) -> None:
+    """A table that has become much wider costs more memory than the product costs time."""
+    if after is None or after > _GROWTH * before or rows * after > _LARGEST_TABLE:
+        raise LeftAsItIs(f"its table of {rows} rows would grow from {before} to {after} columns")
+
+
+FOLD_ONE_HOT_INTO_MATMUL = Rewrite("fold_one_hot_into_matmul", frozenset({"MatMul"}), _one_hot_matmul)
+FOLD_INTO_TABLE = Rewrite("fold_into_table", _UNARY | _BINARY | {"MatMul"}, _into_table)

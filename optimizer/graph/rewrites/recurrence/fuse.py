@@ -1,0 +1,158 @@
+"""A loop with a recurrent cell becomes the operator, masked ones too.
+
+Keras carries the state over masked steps, so only the valid ones matter, in their order: they are moved to
+the front, and the operator stops after their number (`sequence_lens`). Where the sequence is returned, the
+output of a masked step is that of the last valid one before it, or zero. Exact for any mask, also one with
+holes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from optimizer.graph.rewriter import Builder, LeftAsItIs, Rewrite
+from optimizer.graph.rewrites.recurrence.cells import Cell, read_cell, read_choice
+from optimizer.graph.rewrites.recurrence.states import is_last_slice, is_zeros
+from optimizer.graph.rewrites.recurrence.steps import Steps, read_steps
+from optimizer.graph.sizes import fixed, integers, shape
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+@dataclass(frozen=True)
+class _Mask:
+    """A mask over steps, and what follows from it."""
+
+    steps: ir.Value
+    """bool[steps, batch, 1]."""
+    counts: ir.Value
+    """int32[batch], the number of valid steps."""
+
+
+def _fuse(node: ir.Node, build: Builder) -> Sequence[ir.Value | None] | None:
+    steps = read_steps(node)
+    cell = read_cell(steps) if steps is not None else None
+    if steps is None or cell is None:
+        return None
+    x = steps.sequence(cell.gates.x)
+    if x is None:
+        raise LeftAsItIs(f"the {cell.op_type} takes another input than the steps of a sequence")
+    length = shape(x)
+    if length is None or integers(node.inputs[0]) != length[:1]:
+        raise LeftAsItIs("it may end before its sequence does")
+    if cell.gates.w.dtype != np.float32:
+        raise LeftAsItIs(f"ONNX Runtime has no {cell.op_type} for {cell.gates.w.dtype}")
+    mask = _mask(steps, cell, build)
+    if mask is not None:
+        x = _to_front(build, x, mask)
+    results = _operator(build, cell, x, mask)
+    y = build("Squeeze", results[0], build.constant([1]))  # [steps, batch, hidden]
+    return [_replacement(build, steps, cell, output, (y, results, mask)) for output in node.outputs]
+
+
+def _operator(build: Builder, cell: Cell, x: ir.Value, mask: _Mask | None) -> Sequence[ir.Value]:
+    """The recurrent operator: Y, Y_h, and Y_c of an LSTM."""
+    states = [cell.hidden.initial] + ([cell.memory.initial] if cell.memory is not None else [])
+    initial = [
+        None if all(map(is_zeros, states)) else build("Unsqueeze", s, build.constant([0])) for s in states
+    ]
+    gates = cell.gates
+    attributes = {"hidden_size": gates.r.shape[2], "activations": list(cell.activations)}
+    if cell.op_type == "GRU":
+        attributes["linear_before_reset"] = int(cell.linear_before_reset)
+    inputs: list[ir.Value | None] = [x, *map(build.constant, (gates.w, gates.r, gates.b))]
+    inputs += [mask.counts if mask is not None else None, *initial]
+    while inputs[-1] is None:
+        inputs.pop()
+    return build.several(cell.op_type, 1 + len(states), *inputs, **attributes)
+
+
+def _mask(steps: Steps, cell: Cell, build: Builder) -> _Mask | None:
+    """The mask as a sequence, time first."""
+    if cell.mask is None:
+        return None
+    sequence = steps.sequence(cell.mask)
+    sizes = shape(sequence)
+    if sequence is None or sizes is None or len(sizes) != 3 or fixed(sequence, 2) != 1:
+        raise LeftAsItIs("its mask is not one value a step and sample")
+    states = [cell.hidden] + ([cell.memory] if cell.memory is not None else [])
+    if not all(is_zeros(state.initial) for state in states):
+        raise LeftAsItIs("it is masked and starts from a state of its own")
+    numbers = build("Cast", sequence, to=6)
+    counts = build("ReduceSum", numbers, build.constant([0, 2]), keepdims=0)
+    return _Mask(sequence, counts)
+
+
+def _to_front(build: Builder, x: ir.Value, mask: _Mask) -> ir.Value:
+    """The valid steps of each sample first, in their order."""
+    length = build("Shape", mask.steps, start=0, end=1)  # [1]
+    count = build("Squeeze", length, build.constant([0]))
+    places = build("Range", build.constant(np.array(0)), count, build.constant(np.array(1)))
+    column = build("Unsqueeze", places, build.constant([1, 2]))  # [steps, 1, 1]
+    # Keys without ties: steps - t for a valid step t, -t for another.
+    keys = build("Sub", build("Mul", build("Cast", mask.steps, to=7), count), column)
+    order = build.several("TopK", 2, build("Cast", keys, to=1), length, axis=0, largest=1, sorted=1)[1]
+    return build("GatherElements", x, build("Expand", order, build("Shape", x)), axis=0)
+
+
+def _replacement(
+    build: Builder,
+    steps: Steps,
+    cell: Cell,
+    output: ir.Value,
+    found: tuple[ir.Value, Sequence[ir.Value], _Mask | None],
+) -> ir.Value | None:
+    """What takes the place of one output of the loop; None for one that nobody reads."""
+    y, results, mask = found
+    if not output.uses() and not output.is_graph_output():
+        return None
+    if output is cell.hidden.final:
+        return build("Squeeze", results[1], build.constant([0]))
+    if cell.memory is not None and output is cell.memory.final:
+        return build("Squeeze", results[2], build.constant([0]))
+    collected = steps.scans.get(output)
+    if collected is None:
+        raise LeftAsItIs("it carries more than its state")
+    if mask is None:
+        if collected is not cell.new:
+            raise LeftAsItIs("it collects another value than its state")
+        return y
+    if collected is cell.hidden.leaving and cell.mask is not None:
+        carries = True
+    else:
+        carries = _carries(steps, cell, collected)
+    if carries and all(is_last_slice(use.node) for use in output.uses()) and not output.is_graph_output():
+        return results[1]  # [1, batch, hidden]: the same last step
+    return _put_back(build, y, mask, carries=carries)
+
+
+def _carries(steps: Steps, cell: Cell, collected: ir.Value) -> bool:
+    """Whether a masked step gives the output of the step before, which starts as zero; else it gives zero."""
+    choice = read_choice(collected)
+    if choice is None or choice.mask is not cell.mask or choice.new is not cell.new:
+        raise LeftAsItIs("it collects another value than its state")
+    old = steps.state(choice.old)
+    if old is not None and is_zeros(old.initial) and old.leaving in (collected, old.entering):
+        return old.leaving is collected
+    if old is None and is_zeros(choice.old):
+        return False
+    raise LeftAsItIs("its masked steps give neither the last output nor zeros")
+
+
+def _put_back(build: Builder, y: ir.Value, mask: _Mask, *, carries: bool) -> ir.Value:
+    """At each step the output of the last valid one up to it, zero before the first; or zero where masked."""
+    # After t steps, n(t) were valid: row n(t) of the outputs with a row of zeros before them.
+    valid = build("Cast", mask.steps, to=7)  # [steps, batch, 1]
+    row = build("CumSum", valid, build.constant(np.array(0)))
+    row = row if carries else build("Mul", row, valid)
+    first = build("Slice", y, *map(build.constant, ([0], [1], [0])))
+    rows = build("Concat", build("Sub", first, first), y, axis=0)
+    return build("GatherElements", rows, build("Expand", row, build("Shape", y)), axis=0)
+
+
+FUSE_RECURRENCE = Rewrite("fuse_recurrence", frozenset({"Loop"}), _fuse)

@@ -1,0 +1,119 @@
+"""Reads the sum of products inside a cell: x W + h R + b, whichever way it is cut into gates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.graph.match import array
+from optimizer.graph.rewriter import attribute
+from optimizer.graph.rewrites.recurrence.steps import Steps
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Linear:
+    """The sum over sources of source @ weight, plus bias."""
+
+    weights: dict[ir.Value, Array]
+    """By source, float[in, out]."""
+    bias: Array
+
+    def __add__(self, other: Linear) -> Linear | None:
+        """The sum; None where both read the same source."""
+        if self.weights.keys() & other.weights.keys():
+            return None
+        return Linear(self.weights | other.weights, self.bias + other.bias)
+
+    def columns(self, part: slice) -> Linear:
+        """Some of the results."""
+        bias = self.bias[part] if self.bias.ndim else self.bias
+        return Linear({source: weight[:, part] for source, weight in self.weights.items()}, bias)
+
+    def only(self, source: ir.Value) -> Array | None:
+        """The weight of a source, where there is no other."""
+        return self.weights.get(source) if len(self.weights) == 1 else None
+
+
+def read_linear(steps: Steps, value: ir.Value | None) -> Linear | None:
+    """Read a value as a sum of products, or return None."""
+    if value is None:
+        return None
+    constant = steps.constant(value)
+    if constant is not None:
+        vector = constant.reshape(-1) if constant.ndim <= 2 and constant.shape[:-1] in ((), (1,)) else None
+        return None if vector is None else Linear({}, vector if constant.size > 1 else constant.reshape(()))
+    node = value.producer()
+    if node is None or node.domain not in ("", "ai.onnx"):
+        return None
+    match node.op_type:
+        case "Add":
+            left, right = (read_linear(steps, each) for each in node.inputs)
+            return None if left is None or right is None else left + right
+        case "MatMul":
+            weight = steps.constant(node.inputs[1])
+            source = node.inputs[0]
+            return (
+                None
+                if weight is None or weight.ndim != 2 or source is None
+                else Linear({source: weight}, np.zeros(()))
+            )
+        case "Gemm":
+            return _gemm(steps, node)
+        case "Split":
+            return _split(steps, node, value)
+        case "Slice":
+            return _slice(steps, node)
+        case "Identity":
+            return read_linear(steps, node.inputs[0])
+    return None
+
+
+def _gemm(steps: Steps, node: ir.Node) -> Linear | None:
+    weight = steps.constant(node.inputs[1])
+    bias = steps.constant(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(())
+    plain = all(
+        node.attributes[name].as_float() == 1.0 for name in ("alpha", "beta") if name in node.attributes
+    )
+    source = node.inputs[0]
+    if weight is None or bias is None or source is None or not plain or attribute(node, "transA", 0):
+        return None
+    return Linear({source: weight.T if attribute(node, "transB", 0) else weight}, bias.reshape(-1))
+
+
+def _split(steps: Steps, node: ir.Node, value: ir.Value) -> Linear | None:
+    whole = read_linear(steps, node.inputs[0])
+    if whole is None or not whole.weights or attribute(node, "axis", 0) not in (1, -1):
+        return None
+    width = next(iter(whole.weights.values())).shape[1]
+    sizes = array(node.inputs[1]) if len(node.inputs) > 1 else None
+    parts = [width // len(node.outputs)] * len(node.outputs) if sizes is None else [int(n) for n in sizes]
+    index = node.outputs.index(value)
+    start = sum(parts[:index])
+    return whole.columns(slice(start, start + parts[index]))
+
+
+def _slice(steps: Steps, node: ir.Node) -> Linear | None:
+    """Some columns, all rows."""
+    whole = read_linear(steps, node.inputs[0])
+    bounds = [array(each) for each in node.inputs[1:4]]
+    if whole is None or len(bounds) < 3 or any(each is None for each in bounds):
+        return None
+    starts, ends, axes = (each.ravel().tolist() for each in bounds if each is not None)
+    stepped = array(node.inputs[4]) if len(node.inputs) > 4 else None
+    if stepped is not None and (stepped != 1).any():
+        return None
+    part = slice(None)
+    for start, end, axis in zip(starts, ends, axes, strict=True):
+        if axis in (1, -1):
+            part = slice(start, end)
+        elif start != 0 or end < np.iinfo(np.int32).max:
+            return None
+    return whole.columns(part)

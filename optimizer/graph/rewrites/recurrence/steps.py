@@ -1,0 +1,200 @@
+"""Reads a Loop that walks over a sequence: what it takes at each step, carries on, and gives out.
+
+    for t in range(count):  x = X[t];  state = f(x, state);  scan[t] = g(x, state)
+
+TensorFlow's while loops arrive so. The count may be fixed or computed; a condition has to hold at every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.graph.match import array, is_standard, origin
+from optimizer.graph.rewriter import attribute
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+Array = NDArray[Any]
+
+_TRIALS = (5, 9)
+"""Counts for which a computed condition is tried: it compares counters, so two of them tell."""
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A value that one step hands to the next."""
+
+    initial: ir.Value
+    """Outside, before the first step."""
+    entering: ir.Value
+    leaving: ir.Value
+    final: ir.Value
+    """Outside, after the last step."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A loop over a sequence."""
+
+    loop: ir.Node
+    carried: tuple[Carried, ...]
+    scans: Mapping[ir.Value, ir.Value]
+    """By the loop's output, the body's value that it collects."""
+    counters: frozenset[ir.Value]
+    """Values of the body that are 0, 1, 2, ..."""
+
+    def sequence(self, value: ir.Value) -> ir.Value | None:
+        """The sequence, time first, of which a value of the body is the element at this step."""
+        node = origin(value).producer()
+        if not is_standard(node, "Gather") or node is None or node.graph is not self.body:
+            return None
+        source = node.inputs[0]
+        at_step = node.inputs[1] in self.counters and attribute(node, "axis", 0) == 0
+        return source if at_step and source is not None and self.is_outside(source) else None
+
+    @property
+    def body(self) -> ir.Graph:
+        """The graph of one step."""
+        return self.loop.attributes["body"].as_graph()
+
+    def is_outside(self, value: ir.Value) -> bool:
+        """Whether a value is computed before the loop."""
+        return value not in self.body.inputs and (value.producer() is None or value.graph is not self.body)
+
+    def state(self, value: ir.Value) -> Carried | None:
+        """The carried value that enters as this one."""
+        return next((carried for carried in self.carried if carried.entering is value), None)
+
+    def constant(self, value: ir.Value | None) -> Array | None:
+        """What a value of the body holds at every step: constants pass through the loop unchanged."""
+        if value is None:
+            return None
+        known = array(value)
+        if known is not None:
+            return known
+        carried = self.state(value)
+        if carried is not None:
+            return self.constant(carried.initial) if carried.leaving is value else None
+        node = value.producer()
+        if node is None or node.domain not in ("", "ai.onnx"):
+            return None
+        inputs = [self.constant(each) for each in node.inputs]
+        if not inputs or inputs[0] is None or any(each is None for each in inputs[1:]):
+            return None
+        return _computed(node, inputs[0], inputs[1:], node.outputs.index(value))
+
+
+def read_steps(loop: ir.Node) -> Steps | None:
+    """Read a Loop, or return None where it does not run over all of its count."""
+    body = loop.attributes["body"].as_graph()
+    count = len(loop.inputs) - 2
+    carried = tuple(
+        Carried(initial, entering, origin(leaving), final)
+        for initial, entering, leaving, final in zip(
+            loop.inputs[2:], body.inputs[2:], body.outputs[1 : 1 + count], loop.outputs[:count], strict=True
+        )
+        if initial is not None
+    )
+    if len(carried) < count or loop.inputs[0] is None:
+        return None
+    scans = dict(zip(loop.outputs[count:], map(origin, body.outputs[1 + count :]), strict=True))
+    counters = {body.inputs[0], *(each.entering for each in carried if _counts(each))}
+    steps = Steps(loop, carried, scans, frozenset(counters))
+    return steps if _runs_through(steps) else None
+
+
+def _counts(carried: Carried) -> bool:
+    """Whether a carried value is 0 at first and one more at each step."""
+    first, node = array(carried.initial), carried.leaving.producer()
+    if first is None or first.size != 1 or first.item() != 0 or not is_standard(node, "Add") or node is None:
+        return False
+    pairs = ((node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0]))
+    return any(a is carried.entering and _is_one(b) for a, b in pairs)
+
+
+def _is_one(value: ir.Value | None) -> bool:
+    content = array(value)
+    return content is not None and content.size == 1 and content.item() == 1
+
+
+def _runs_through(steps: Steps) -> bool:
+    """Whether the condition holds at every step but perhaps after the last."""
+    start = array(steps.loop.inputs[1]) if steps.loop.inputs[1] is not None else np.array(True)
+    if start is None or not start.item():
+        return False
+    fixed = array(steps.loop.inputs[0])
+    for count in (int(fixed.item()),) if fixed is not None else _TRIALS:
+        for step in range(count - 1):
+            if _at(steps, steps.body.outputs[0], step, count) is not True:
+                return False
+    return True
+
+
+def _at(  # noqa: C901  # one flat match over the operators
+    steps: Steps, value: ir.Value | None, step: int, count: int
+) -> float | bool | None:
+    """A scalar of the body at one step, where it comes from counters, constants and the loop's count."""
+    if value is None:
+        return None
+    if value in steps.counters:
+        return step
+    if value is steps.body.inputs[1]:
+        return True
+    known = steps.constant(value)
+    if known is not None:
+        return known.item() if known.size == 1 else None
+    if _without_casts(value) is _without_casts(steps.loop.inputs[0]):
+        return count
+    node = value.producer()
+    inputs = [] if node is None else [_at(steps, each, step, count) for each in node.inputs]
+    if node is None or not inputs or None in inputs:
+        return None
+    match node.op_type, inputs:
+        case (("Cast" | "Identity" | "Squeeze" | "Reshape"), [first, *_]):
+            return first
+        case "Add", [a, b]:
+            return a + b  # type: ignore[operator]
+        case "Less", [a, b]:
+            return bool(a < b)  # type: ignore[operator]
+        case "And", [a, b]:
+            return bool(a and b)
+    return None
+
+
+def _without_casts(value: ir.Value | None) -> ir.Value | None:
+    """The value that Cast, Squeeze and the like only write otherwise."""
+    while value is not None:
+        node = value.producer()
+        if node is None or node.op_type not in ("Cast", "Identity", "Squeeze", "Unsqueeze", "Reshape"):
+            break
+        value = node.inputs[0]
+    return value
+
+
+def _computed(node: ir.Node, first: Array, rest: list[Array | None], index: int) -> Array | None:
+    """What stands between a weight and its use in a cell."""
+    axes = tuple(int(axis) for axis in rest[0].ravel()) if rest and rest[0] is not None else ()
+    match node.op_type:
+        case "Identity":
+            return first
+        case "Squeeze":
+            return np.squeeze(first, axes or None)
+        case "Unsqueeze":
+            return np.expand_dims(first, axes)
+        case "Transpose":
+            return np.transpose(
+                first, node.attributes["perm"].as_ints() if "perm" in node.attributes else None
+            )
+        case "Split":
+            axis = attribute(node, "axis", 0)
+            parts = np.cumsum(axes)[:-1].tolist() if axes else len(node.outputs)
+            return np.asarray(np.split(first, parts, axis)[index])
+        case "Gather" if len(axes) == 1 and rest[0] is not None and rest[0].ndim == 0:
+            return np.asarray(first.take(axes[0], attribute(node, "axis", 0)))
+    return None

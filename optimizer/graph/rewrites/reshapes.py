@@ -1,0 +1,75 @@
+"""Moves that move nothing: targets of Reshape that are known, chains of moves that one does, or none.
+
+    Reshape(x, computed)               ->  Reshape(x, constant)
+    Reshape(Squeeze(Unsqueeze(x)))     ->  x, or one Reshape
+    Reshape(MatMul(Reshape(x, [-1, k]), W), [..., n])  ->  MatMul(x, W)
+
+TensorFlow computes targets from the batch size (Shape, Gather, Concat, ...), of which nothing is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from optimizer.graph.match import array, is_standard
+from optimizer.graph.rewriter import Builder, Rewrite
+from optimizer.graph.sizes import as_target, reshaped, shape
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_MOVES = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
+
+
+def _fold_target(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
+    if array(node.inputs[1]) is not None:
+        return None
+    sizes = reshaped(node)
+    target = None if sizes is None else as_target(sizes)
+    return None if target is None else [build("Reshape", node.inputs[0], build.constant(target))]
+
+
+def _collapse(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
+    value, moves = node.outputs[0], 0
+    if not value.is_graph_output() and all(_is_move(use.node) for use in value.uses()):
+        return None  # the last move of the chain sees it all
+    source: ir.Value | None = value
+    while source is not None and _is_move(source.producer()):
+        source, moves = source.producer().inputs[0], moves + 1  # type: ignore[union-attr]
+    sizes, given = shape(value), shape(source)
+    if source is None or sizes is None or given is None:
+        return None
+    if sizes == given:
+        return [source]
+    target = as_target(sizes)
+    if moves < 2 or target is None:
+        return None
+    return [build("Reshape", source, build.constant(target))]
+
+
+def _is_move(node: ir.Node | None) -> bool:
+    return node is not None and node.domain in ("", "ai.onnx") and node.op_type in _MOVES
+
+
+def _through_matmul(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
+    product = node.inputs[0].producer() if node.inputs[0] is not None else None
+    if not is_standard(product, "MatMul") or product is None or product.inputs[0] is None:
+        return None
+    move = product.inputs[0].producer()
+    sizes, weight = shape(node.outputs[0]), shape(product.inputs[1])
+    if not _is_move(move) or move is None or sizes is None or weight is None or len(weight) != 2:
+        return None
+    given, rows = shape(move.inputs[0]), shape(product.inputs[0])
+    if given is None or rows is None or len(given) < 2:
+        return None
+    if given[-1] != weight[0] or rows[-1] != weight[0] or sizes != (*given[:-1], weight[1]):
+        return None
+    return [build("MatMul", move.inputs[0], product.inputs[1])]
+
+
+FOLD_RESHAPE_TARGET = Rewrite("fold_reshape_target", frozenset({"Reshape"}), _fold_target)
+COLLAPSE_RESHAPES = Rewrite("collapse_reshapes", frozenset(_MOVES), _collapse)
+ELIMINATE_RESHAPES_AROUND_MATMUL = Rewrite(
+    "eliminate_reshapes_around_matmul", frozenset(_MOVES), _through_matmul
+)

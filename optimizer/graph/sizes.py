@@ -1,0 +1,158 @@
+"""Shapes as products: what a value's sizes are, where some are known only when the model runs.
+
+A size is a factor times symbols: 4 * batch. A symbol is the name that the graph gives a free dimension. So a
+target of Reshape that the graph computes (Shape, Gather, Concat, ...) can be compared with one that is fixed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from optimizer.graph.match import array
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+KEY = "sizes"
+
+
+@dataclass(frozen=True)
+class Size:
+    """factor * product of symbols."""
+
+    factor: int
+    symbols: tuple[str, ...] = ()
+
+    def __mul__(self, other: Size) -> Size:
+        """The product."""
+        return Size(self.factor * other.factor, tuple(sorted((*self.symbols, *other.symbols))))
+
+    def over(self, other: Size) -> Size | None:
+        """The quotient, where it is one of the same kind."""
+        left = list(self.symbols)
+        for symbol in other.symbols:
+            if symbol not in left:
+                return None
+            left.remove(symbol)
+        if other.factor == 0 or self.factor % other.factor:
+            return None
+        return Size(self.factor // other.factor, tuple(left))
+
+
+def shape(value: ir.Value | None) -> tuple[Size, ...] | None:
+    """The sizes of a value; None where its rank is unknown."""
+    if value is None:
+        return None
+    sizes: tuple[Size, ...] | None = value.meta.get(KEY)
+    return sizes if sizes is not None else _annotated(value)
+
+
+def _annotated(value: ir.Value) -> tuple[Size, ...] | None:
+    """What shape inference wrote; a size without a name gets one of its own."""
+    if value.shape is None:
+        return None
+    return tuple(
+        Size(size) if isinstance(size, int) else Size(1, (size.value or f"{value.name}[{axis}]",))
+        for axis, size in enumerate(value.shape)
+    )
+
+
+def fixed(value: ir.Value | None, axis: int) -> int | None:
+    """The size of one axis where it is fixed."""
+    if value is None or value.shape is None or not -len(value.shape) <= axis < len(value.shape):
+        return None
+    dimension = value.shape[axis]
+    return dimension if isinstance(dimension, int) else None
+
+
+def elements(sizes: tuple[Size, ...]) -> Size:
+    """How many elements a shape has."""
+    return reduce(lambda left, right: left * right, sizes, Size(1))
+
+
+def integers(  # noqa: C901  # one flat match over the operators
+    value: ir.Value | None,
+) -> tuple[Size, ...] | None:
+    """The elements of an integer vector or scalar that is constant or computed from shapes."""
+    if value is None:
+        return None
+    known = array(value)
+    if known is not None:
+        return tuple(Size(int(entry)) for entry in known.ravel()) if known.dtype.kind == "i" else None
+    node = value.producer()
+    if node is None or node.domain not in ("", "ai.onnx"):
+        return None
+    match node.op_type:
+        case "Shape":
+            plain = "start" not in node.attributes or node.attributes["start"].as_int() == 0
+            return shape(node.inputs[0]) if plain and "end" not in node.attributes else None
+        case "Cast" | "Identity" | "Squeeze" | "Unsqueeze" | "Reshape":
+            return integers(node.inputs[0])
+        case "Gather":
+            return _gathered(node)
+        case "Slice":
+            return _sliced(node)
+        case "Concat":
+            parts = [integers(part) for part in node.inputs]
+            return None if None in parts else tuple(size for part in parts for size in part or ())
+        case "ReduceProd":
+            part = integers(node.inputs[0])
+            return None if part is None else (elements(part),)
+        case "Mul":
+            return _product(node)
+    return None
+
+
+def _gathered(node: ir.Node) -> tuple[Size, ...] | None:
+    values, places = integers(node.inputs[0]), array(node.inputs[1])
+    if values is None or places is None:
+        return None
+    return tuple(values[int(place)] for place in places.ravel() if -len(values) <= place < len(values))
+
+
+def _sliced(node: ir.Node) -> tuple[Size, ...] | None:
+    values = integers(node.inputs[0])
+    bounds = [array(part) for part in node.inputs[1:]]
+    if values is None or len(bounds) < 2 or any(b is None or b.size != 1 for b in bounds):
+        return None
+    start, end, *rest = (int(b.item()) for b in bounds if b is not None)
+    step = rest[1] if len(rest) > 1 else 1
+    return values[start:end:step]
+
+
+def _product(node: ir.Node) -> tuple[Size, ...] | None:
+    left, right = integers(node.inputs[0]), integers(node.inputs[1])
+    if left is None or right is None or len(left) != len(right):
+        return None
+    return tuple(a * b for a, b in zip(left, right, strict=True))
+
+
+def reshaped(node: ir.Node) -> tuple[Size, ...] | None:
+    """The shape that a Reshape gives: 0 copies a size, -1 is what is left."""
+    given, wanted = shape(node.inputs[0]), integers(node.inputs[1])
+    literal = "allowzero" in node.attributes and node.attributes["allowzero"].as_int() == 1
+    if given is None or wanted is None or (literal and Size(0) in wanted):
+        return None
+    sizes: list[Size | None] = []
+    for axis, size in enumerate(wanted):
+        if size == Size(0) and axis < len(given):
+            sizes.append(given[axis])
+        else:
+            sizes.append(None if size == Size(-1) else size)
+    if sizes.count(None) > 1:
+        return None
+    rest = elements(given).over(elements(tuple(size for size in sizes if size is not None)))
+    if rest is None:
+        return None
+    return tuple(rest if size is None else size for size in sizes)
+
+
+def as_target(sizes: tuple[Size, ...]) -> list[int] | None:
+    """The shape as a constant target of Reshape, in which one free size may be -1."""
+    free = [size for size in sizes if size.symbols]
+    if len(free) > 1 or any(size.factor <= 0 for size in sizes):
+        return None
+    return [-1 if size.symbols else size.factor for size in sizes]

@@ -1,0 +1,117 @@
+"""Products and sums by column behind MatMul, Gemm and Conv."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from rewrite_cases import Array, assert_left, assert_same, normal, operators, proto_of, rewritten
+
+from optimizer.graph.rewrites.affine import FOLD_AFFINE
+
+CHANGES = {
+    "scale": "y = Mul (l, c)",
+    "scale, swapped": "y = Mul (c, l)",
+    "quotient": "y = Div (l, c)",
+    "shift": "y = Add (l, c)",
+    "shift, swapped": "y = Add (c, l)",
+    "difference": "y = Sub (l, c)",
+}
+LAYERS = {
+    "gemm": ("l = Gemm (x, w, b)", "batch, 6", "batch, 4", {"w": normal(6, 4), "b": normal(4)}),
+    "gemm of a transposed weight": (
+        "l = Gemm <transB = 1> (x, w, b)",
+        "batch, 6",
+        "batch, 4",
+        {"w": normal(4, 6), "b": normal(4)},
+    ),
+    "gemm without bias": ("l = Gemm (x, w)", "batch, 6", "batch, 4", {"w": normal(6, 4)}),
+    "conv": (
+        "l = Conv (x, w, b)",
+        "batch, 3, 5, 5",
+        "batch, 4, 3, 3",
+        {"w": normal(4, 3, 3, 3), "b": normal(4)},
+    ),
+    "conv without bias": ("l = Conv (x, w)", "batch, 3, 8", "batch, 4, 6", {"w": normal(4, 3, 3)}),
+    "grouped conv": ("l = Conv <group = 2> (x, w)", "batch, 4, 8", "batch, 4, 6", {"w": normal(4, 2, 3)}),
+}
+
+
+def model(layer: str, body: str, constant: Array) -> onnx.ModelProto:
+    text, given, result, weights = LAYERS[layer]
+    return proto_of(
+        f"g (float[{given}] x) => (float[{result}] y) {{ {text} {body} }}", {**weights, "c": constant}
+    )
+
+
+def by_channel(layer: str, *, full: bool = True) -> Array:
+    rank = LAYERS[layer][2].count(",") + 1
+    constant = 1.5 + normal(4, seed=8) ** 2
+    return constant.reshape((1, 4) + (1,) * (rank - 2)) if full or rank > 2 else constant
+
+
+def feed(layer: str) -> Array:
+    return normal(*(2 if part == "batch" else int(part) for part in LAYERS[layer][1].split(", ")))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_change_by_channel_goes_into_the_layer(layer: str, change: str) -> None:
+    before = model(layer, CHANGES[change], by_channel(layer))
+    after = rewritten(before, FOLD_AFFINE)
+    assert len(operators(after)) == 1
+    assert_same(before, after, {"x": feed(layer)})
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_one_number_goes_into_the_layer(layer: str, change: str) -> None:
+    before = model(layer, CHANGES[change], np.array(1.7, np.float32))
+    after = rewritten(before, FOLD_AFFINE)
+    assert_same(before, after, {"x": feed(layer)})
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_scale_and_shift_of_a_batch_normalization_go_both(layer: str) -> None:
+    before = model(layer, "m = Mul (l, c) y = Add (m, c)", by_channel(layer))
+    after = rewritten(before, FOLD_AFFINE, times=2)
+    assert len(operators(after)) == 1
+    assert_same(before, after, {"x": feed(layer)})
+
+
+@pytest.mark.parametrize("change", ["scale", "scale, swapped", "quotient"])
+@pytest.mark.parametrize("constant", [normal(4), normal(1, 4), np.array(3.0, np.float32)])
+@pytest.mark.parametrize("shape", ["batch", "2, batch"])
+def test_a_scale_goes_into_a_matmul(shape: str, constant: Array, change: str) -> None:
+    text = f"g (float[{shape}, 6] x) => (float[{shape}, 4] y) {{ l = MatMul (x, w) {CHANGES[change]} }}"
+    before = proto_of(text, {"w": normal(6, 4), "c": constant})
+    after = rewritten(before, FOLD_AFFINE)
+    assert operators(after) == ["MatMul"]
+    assert_same(before, after, {"x": normal(*([2] * shape.count(",")), 2, 6)})
+
+
+@pytest.mark.parametrize(
+    ("body", "constant"),
+    [
+        ("l = Gemm (x, w, b) y = Mul (l, c)", normal(3, 1)),
+        ("l = Gemm (x, w, b) y = Mul (l, c)", normal(3, 4)),
+        ("l = Gemm (x, w, b) y = Sub (c, l)", normal(4)),
+        ("l = Gemm (x, w, b) y = Div (c, l)", normal(4)),
+        ("l = Gemm <alpha = 2.0> (x, w, b) y = Mul (l, c)", normal(4)),
+        ("l = Gemm <beta = 0.5> (x, w, b) y = Add (l, c)", normal(4)),
+        ("l = Gemm (x, w, b) y = Pow (l, c)", normal(4)),
+        ("l = Gemm (x, w, b) y = Mul (l, l)", None),
+        ("l = Gemm (x, w, b) m = Mul (l, c) y = Add (m, l)", normal(4)),
+        ("l = MatMul (x, w) y = Add (l, c)", normal(4)),
+        ("l = MatMul (x, w) y = Mul (l, c)", normal(3, 1)),
+    ],
+)
+def test_what_cannot_be_folded_is_left(body: str, constant: Array | None) -> None:
+    weights = {"w": normal(6, 4)} | ({"b": normal(4)} if ", b)" in body else {})
+    used = weights if constant is None else {**weights, "c": constant}
+    assert_left(proto_of(f"g (float[3, 6] x) => (float[3, 4] y) {{ {body} }}", used), FOLD_AFFINE)
+
+
+def test_a_layer_whose_own_output_is_given_out_is_left() -> None:
+    text = "g (float[3, 6] x) => (float[3, 4] y, float[3, 4] l) { l = Gemm (x, w, b) y = Mul (l, c) }"
+    assert_left(proto_of(text, {"w": normal(6, 4), "b": normal(4), "c": normal(4)}), FOLD_AFFINE)

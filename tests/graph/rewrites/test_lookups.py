@@ -1,0 +1,185 @@
+"""Products with one-hot rows, and what is done with each row of a table."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from rewrite_cases import Array, assert_left, assert_same, normal, operators, proto_of, rewritten
+
+from optimizer.graph.rewrites.lookups import FOLD_INTO_TABLE, FOLD_ONE_HOT_INTO_MATMUL
+
+TYPES = {"int32": np.int32, "int64": np.int64, "float": np.float32}
+DEPTH = 6
+
+
+def indices(kind: str, *shape: int) -> Array:
+    """Numbers inside and on both sides of [0, 6); whole where the type is."""
+    numbers = np.random.default_rng(3).integers(-9, 12, shape)
+    return numbers.astype(TYPES[kind])
+
+
+def one_hot(kind: str, shape: str, width: int = 4) -> onnx.ModelProto:
+    text = f"""
+        g ({kind}[{shape}] i) => (float[{shape}, {width}] y)
+        <{kind}[1] depth = {{{DEPTH}}}, float[2] values = {{0, 1}}>
+        {{ hot = OneHot (i, depth, values)
+           y = MatMul (hot, w) }}"""
+    return proto_of(text, {"w": normal(DEPTH, width)})
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64", "float"])
+@pytest.mark.parametrize("shape", ["batch, 5", "batch, 2, 3", "batch"])
+@pytest.mark.parametrize("width", [1, 4])
+def test_one_hot_rows_times_a_matrix_are_a_look_up(kind: str, shape: str, width: int) -> None:
+    before = one_hot(kind, shape, width)
+    after = rewritten(before, FOLD_ONE_HOT_INTO_MATMUL)
+    assert "OneHot" not in operators(after)
+    assert "MatMul" not in operators(after)
+    sizes = [4 if part == "batch" else int(part) for part in shape.split(", ")]
+    assert_same(before, after, {"i": indices(kind, *sizes)})
+
+
+def equality(
+    kind: str = "int64", shape: str = "batch, 5", positions: Array | None = None, to: int = 1
+) -> onnx.ModelProto:
+    text = f"""
+        g ({kind}[{shape}] i) => (float[{shape}, 4] y)
+        <int64[1] last = {{-1}}>
+        {{ wide = Unsqueeze (i, last)
+           same = Equal (wide, positions)
+           hot = Cast <to = {to}> (same)
+           y = MatMul (hot, w) }}"""
+    numbers = np.arange(DEPTH, dtype=TYPES[kind]) if positions is None else positions
+    return proto_of(text, {"w": normal(DEPTH, 4), "positions": numbers})
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64"])
+@pytest.mark.parametrize("shape", ["batch, 5", "batch, 2, 3", "batch"])
+@pytest.mark.parametrize("rank", [1, 2])
+def test_a_comparison_with_a_range_is_one_hot_too(kind: str, shape: str, rank: int) -> None:
+    positions = np.arange(DEPTH, dtype=TYPES[kind]).reshape((1,) * (rank - 1) + (DEPTH,))
+    before = equality(kind, shape, positions)
+    after = rewritten(before, FOLD_ONE_HOT_INTO_MATMUL)
+    assert "Equal" not in operators(after)
+    sizes = [4 if part == "batch" else int(part) for part in shape.split(", ")]
+    assert_same(before, after, {"i": indices(kind, *sizes)})
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [
+        np.array([1, 2, 3, 4, 5, 6]),
+        np.array([0, 1, 2, 3, 5, 4]),
+        np.array([0, 2, 4, 6, 8, 10]),
+        np.array([0, 0, 0, 0, 0, 0]),
+        np.arange(6)[None, None, None],
+    ],
+)
+def test_another_comparison_is_left(positions: Array) -> None:
+    proto = equality(positions=positions) if positions.ndim == 1 else None
+    if proto is None:
+        text = """
+            g (int64[batch] i) => (float[1, 1, batch, 4] y) <int64[1] last = {-1}>
+            { wide = Unsqueeze (i, last)  same = Equal (wide, positions)
+              hot = Cast <to = 1> (same)  y = MatMul (hot, w) }"""
+        proto = proto_of(text, {"w": normal(DEPTH, 4), "positions": positions})
+    assert_left(proto, FOLD_ONE_HOT_INTO_MATMUL)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("float[2] values = {0, 1}", "float[2] values = {0, 2}"),
+        ("float[2] values = {0, 1}", "float[2] values = {1, 0}"),
+        ("<axis = -1>", "<axis = 1>"),
+        ("MatMul (hot, w)", "MatMul (hot, v)"),
+        ("MatMul (hot, w)", "Add (hot, c)"),
+    ],
+)
+def test_another_one_hot_is_left(old: str, new: str) -> None:
+    text = """
+        g (int64[6, 6] i, float[6, 6] v) => (float[6, 6, 6] y)
+        <int64[1] depth = {6}, float[2] values = {0, 1}>
+        { hot = OneHot <axis = -1> (i, depth, values)
+          y = MatMul (hot, w) }"""
+    weights = {"w": normal(6, 6), "c": normal(6)}
+    text = text.replace(old, new)
+    used = {name: value for name, value in weights.items() if f", {name})" in text}
+    assert_left(proto_of(text, used), FOLD_ONE_HOT_INTO_MATMUL)
+
+
+ROWWISE = {
+    "bias": ("y = Add (row, c)", (4,)),
+    "bias, swapped": ("y = Add (c, row)", (4,)),
+    "scale": ("y = Mul (row, c)", (4,)),
+    "scalar": ("y = Mul (row, c)", ()),
+    "one element": ("y = Add (row, c)", (1,)),
+    "difference": ("y = Sub (row, c)", (4,)),
+    "difference, swapped": ("y = Sub (c, row)", (4,)),
+    "quotient": ("y = Div (row, c)", (4,)),
+    "product": ("y = MatMul (row, c)", (4, 4)),
+    "wider product": ("y = MatMul (row, c)", (4, 9)),
+    **{name: (f"y = {name} (row)", None) for name in ("Relu", "Tanh", "Sigmoid", "Exp", "Abs", "Neg", "Erf")},
+    "leaky": ("y = LeakyRelu <alpha = 0.3> (row)", None),
+}
+
+
+def table(
+    body: str, constant: tuple[int, ...] | None, shape: str = "batch, 3", rows: int = 5
+) -> onnx.ModelProto:
+    width = constant[-1] if constant and "MatMul" in body else 4
+    text = f"g (int64[{shape}] i) => (float[{shape}, {width}] y) {{ row = Gather (t, i) {body} }}"
+    weights = {"t": normal(rows, 4)} | ({} if constant is None else {"c": normal(*constant, seed=5)})
+    return proto_of(text, weights)
+
+
+@pytest.mark.parametrize("shape", ["batch, 3", "batch", "2, batch, 3"])
+@pytest.mark.parametrize("name", ROWWISE)
+def test_what_is_done_row_by_row_goes_into_the_table(name: str, shape: str) -> None:
+    before = table(*ROWWISE[name], shape)
+    after = rewritten(before, FOLD_INTO_TABLE)
+    assert operators(after)[-1] == "Gather"
+    sizes = [2 if part == "batch" else int(part) for part in shape.split(", ")]
+    assert_same(before, after, {"i": np.random.default_rng(1).integers(-5, 5, sizes)})
+
+
+def test_a_chain_goes_into_the_table() -> None:
+    before = table("a = Add (row, c) b = Relu (a) y = Tanh (b)", (4,))
+    after = rewritten(before, FOLD_INTO_TABLE, times=3)
+    assert operators(after)[-1] == "Gather"
+    assert_same(before, after, {"i": np.array([[0, 1, 4]])})
+
+
+@pytest.mark.parametrize(
+    ("body", "constant"),
+    [
+        ("y = Add (row, c)", (3, 1)),
+        ("y = Add (row, c)", (3, 4)),
+        ("y = Add (row, c)", (1, 1, 1)),
+        ("y = Add (row, row)", None),
+        ("y = Softmax (row)", None),
+        ("y = CumSum (row, axis)", None),
+        ("z = Neg (row) y = Add (z, row)", None),
+        ("y = MatMul (row, c)", (4, 100)),
+        ("y = MatMul (c, row)", (3, 3)),
+        ("y = Pow (row, c)", (4,)),
+    ],
+)
+def test_what_is_not_done_row_by_row_is_left(body: str, constant: tuple[int, ...] | None) -> None:
+    rows = 5000 if constant == (4, 100) else 5
+    width = 100 if constant == (4, 100) else 4
+    text = (
+        f"g (int64[2, 3] i) => (float[2, 3, {width}] y) <int64 axis = {{1}}> {{ row = Gather (t, i) {body} }}"
+    )
+    weights = {"t": normal(rows, 4)} | ({} if constant is None else {"c": normal(*constant)})
+    assert_left(proto_of(text, weights), FOLD_INTO_TABLE)
+
+
+def test_a_table_that_others_read_as_well_stays_beside_the_new_one() -> None:
+    text = """
+        g (int64[2] i, int64[2] j) => (float[2, 4] y, float[2, 4] z)
+        { row = Gather (t, i)  y = Add (row, c)  z = Gather (t, j) }"""
+    before = proto_of(text, {"t": normal(5, 4), "c": normal(4)})
+    after = rewritten(before, FOLD_INTO_TABLE)
+    assert_same(before, after, {"i": np.array([0, 4]), "j": np.array([1, 2])})

@@ -1,0 +1,169 @@
+"""Loops that become LSTM, GRU and RNN, and loops that only look so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from recurrent_loops import Loop, feeds, loop_model, loop_text
+from rewrite_cases import assert_left, assert_same, normal, operators, proto_of, rewritten
+
+from optimizer.graph.rewrites.recurrence import DROP_ZERO_STATES, FUSE_RECURRENCE, TAKE_LAST_STATE
+
+CELLS = {"lstm": "LSTM", "gru_after": "GRU", "gru_before": "GRU", "rnn": "RNN"}
+
+
+def check(loop: Loop) -> None:
+    before = loop_model(loop)
+    after = rewritten(before, FUSE_RECURRENCE)
+    assert "Loop" not in operators(after)
+    assert CELLS[loop.cell] in operators(after)
+    assert_same(before, after, feeds(loop), feeds(loop, seed=1))
+
+
+@pytest.mark.parametrize("start", ["zeros", "given"])
+@pytest.mark.parametrize("result", ["last", "sequence", "state"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_loop_becomes_the_operator(cell: str, result: str, start: str) -> None:
+    check(Loop(cell, result=result, start=start))
+
+
+@pytest.mark.parametrize("masked_output", ["carried", "zeros"])
+@pytest.mark.parametrize("result", ["last", "sequence", "state"])
+@pytest.mark.parametrize("mask", ["where", "product"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_any_mask_is_exact(cell: str, mask: str, result: str, masked_output: str) -> None:
+    check(Loop(cell, mask=mask, result=result, masked_output=masked_output))
+
+
+@pytest.mark.parametrize("gates", ["split", "slice"])
+@pytest.mark.parametrize("sums", ["add", "gemm"])
+@pytest.mark.parametrize("count", ["fixed", "computed"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_spelling_is_read(cell: str, count: str, sums: str, gates: str) -> None:
+    check(Loop(cell, gates=gates, sums=sums, count=count))
+
+
+BROKEN = {
+    "fewer steps than the sequence": ("int64 {7}", "int64 {6}"),
+    "every step the same element": ("x = Gather (xs, k)", "x = Gather (xs, first)"),
+    "a counter by two": ("k_next = Add (k, one_step)", "k_next = Add (k, t)"),
+    "an early end": ("on = Less (fk, ff)", "sq = Mul (fk, fk)  on = Less (sq, ff)"),
+    "another output": ("y = Identity (h_new)", "y = Neg (h_new)"),
+    "another state": ("h_next = Identity (h_new)", "h_next = Neg (h_new)"),
+    "a gate without input": ("z = Add (fx, fh)", "z = Identity (fh)"),
+    "another activation": ("Tanh (z", "Sin (z"),
+    "a state that is squared": ("fh_p = MatMul (h, r)", "hh = Mul (h, h)  fh_p = MatMul (hh, r)"),
+    "a step that starts late": ("int64 first = {0}", "int64 first = {1}"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("cell", ["lstm", "rnn"])
+def test_a_loop_that_differs_is_left(cell: str, name: str) -> None:
+    loop = Loop(cell)
+    if cell == "lstm" and name == "another activation":
+        old, new = "Tanh (zg)", "Sin (zg)"
+    elif cell == "lstm" and name == "a state that is squared":
+        old, new = "fh_p = MatMul (h, r)", "hh = Mul (h, h)  fh_p = MatMul (hh, r)"
+    else:
+        old, new = BROKEN[name]
+    text = loop_text(loop)
+    assert old in text
+    assert_left(loop_model(loop, text.replace(old, new)), FUSE_RECURRENCE)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru_after", "rnn"])
+def test_a_masked_loop_with_a_state_of_its_own_is_left(cell: str) -> None:
+    assert_left(loop_model(Loop(cell, mask="where", start="given")), FUSE_RECURRENCE)
+
+
+def test_weights_that_change_from_step_to_step_are_left() -> None:
+    loop = Loop("rnn")
+    text = loop_text(loop).replace("fx_p = MatMul (x, w)", "wk = Add (w, h_sum)  fx_p = MatMul (x, wk)")
+    text = text.replace("x = Gather (xs, k)", "x = Gather (xs, k)  h_sum = ReduceSum <keepdims = 0> (h)")
+    assert_left(loop_model(loop, text), FUSE_RECURRENCE)
+
+
+LSTM = """
+    g (float[{steps}, batch, 3] x) => ({shape} y)
+    <int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] start = {{{start}}}, int64[1] far = {{2147483647}}>
+    {{ all, last, memory = LSTM <hidden_size = 4{attributes}> (x, w, r)
+       s = Squeeze (all, one)  t = Slice (s, start, far, zero)  y = Squeeze (t, zero) }}"""
+
+
+@pytest.mark.parametrize("steps", ["1", "6"])
+def test_the_last_output_is_the_state(steps: str) -> None:
+    text = LSTM.format(steps=steps, shape="float[batch, 4]", start=-1, attributes="")
+    before = proto_of(text, {"w": normal(1, 16, 3), "r": normal(1, 16, 4)})
+    after = rewritten(before, TAKE_LAST_STATE)
+    assert "Slice" not in operators(after)
+    assert_same(before, after, {"x": normal(int(steps), 2, 3)})
+
+
+@pytest.mark.parametrize(
+    ("start", "attributes"), [(-1, ', direction = "reverse"'), (-2, ""), (0, ""), (-1, ", layout = 0, x")]
+)
+def test_another_output_is_not_the_state(start: int, attributes: str) -> None:
+    shape = "float[batch, 4]" if start == -1 else "float[n, batch, 4]"
+    text = LSTM.format(
+        steps="6", shape=shape, start=start, attributes=attributes.replace(", layout = 0, x", "")
+    )
+    if start != -1:
+        text = text.replace("y = Squeeze (t, zero)", "y = Identity (t)")
+    if attributes.endswith("x"):
+        text = text.replace("(x, w, r)", "(x, w, r, , lens)").replace("batch", "2")
+    weights = {"w": normal(1, 16, 3), "r": normal(1, 16, 4), "lens": np.array([6, 2], np.int32)}
+    used = {name: value for name, value in weights.items() if name != "lens" or "lens" in text}
+    assert_left(proto_of(text, used), TAKE_LAST_STATE)
+
+
+BATCH = "s = Shape (x)  n = Slice (s, one, two, zero)"
+STATES = {
+    "constant": "h = Identity (nothing)",
+    "repeated": f"{BATCH}  d = Concat <axis = 0> (one, n, four)  h = Expand (off, d)",
+    "of a shape": f"{BATCH}  d = Concat <axis = 0> (one, n, four)  h = ConstantOfShape (d)",
+    "unsqueezed": f"{BATCH}  d = Concat <axis = 0> (n, four)  e = Expand (off, d)  h = Unsqueeze (e, zero)",
+}
+
+
+@pytest.mark.parametrize("operator", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("state", STATES)
+def test_a_state_of_zeros_goes(state: str, operator: str) -> None:
+    before = state_model(STATES[state], operator)
+    after = rewritten(before, DROP_ZERO_STATES)
+    assert operators(after) == [operator]
+    assert_same(before, after, {"x": normal(5, 2, 3)})
+
+
+@pytest.mark.parametrize("operator", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("state", STATES)
+def test_another_state_stays(state: str, operator: str) -> None:
+    body = STATES[state].replace("(off", "(on").replace("nothing", "something")
+    body = body.replace("ConstantOfShape (d)", "ConstantOfShape <value = float[1] {2.0}> (d)")
+    assert_left(state_model(body, operator), DROP_ZERO_STATES)
+
+
+def state_model(body: str, operator: str) -> onnx.ModelProto:
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[operator]
+    states = "h, h" if operator == "LSTM" else "h"
+    text = f"""
+        g (float[5, 2, 3] x) => (float[5, 1, 2, 4] y)
+        <int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] four = {{4}},
+         float off = {{0}}, float on = {{0.5}}>
+        {{ {body}
+           y = {operator} <hidden_size = 4> (x, w, r, , , {states}) }}"""
+    weights = {"w": normal(1, gates * 4, 3), "r": normal(1, gates * 4, 4)}
+    if "nothing" in body:
+        weights["nothing"] = np.zeros((1, 2, 4), np.float32)
+    if "something" in body:
+        weights["something"] = normal(1, 2, 4)
+    return proto_of(text, weights)
+
+
+def test_a_computed_count_that_is_not_the_sequences_is_left() -> None:
+    loop = replace(Loop("rnn"), count="computed")
+    text = loop_text(loop).replace("all_sizes = Shape (xs)", "all_sizes = Shape (x_in)")
+    assert_left(loop_model(loop, text), FUSE_RECURRENCE)

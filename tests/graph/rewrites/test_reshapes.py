@@ -1,0 +1,145 @@
+"""Moves that move nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rewrite_cases import assert_left, assert_same, normal, operators, proto_of, rewritten
+
+from optimizer.graph.rewrites.reshapes import (
+    COLLAPSE_RESHAPES,
+    ELIMINATE_RESHAPES_AROUND_MATMUL,
+    FOLD_RESHAPE_TARGET,
+)
+
+TENSORDOT = """
+    g (float[batch, {middle}, 6] x) => (float[batch, {middle}, 4] y)
+    <int64[2] rows = {{-1, 6}}, int64[2] free = {{0, 1}}, int64[1] width = {{4}}>
+    {{ shape = Shape (x)
+       narrow = Cast <to = 6> (shape)
+       kept = Gather (narrow, free)
+       last = Cast <to = 6> (width)
+       target = Concat <axis = 0> (kept, last)
+       wide = Cast <to = 7> (target)
+       flat = Reshape (x, rows)
+       product = MatMul (flat, w)
+       y = Reshape (product, wide) }}"""
+
+
+@pytest.mark.parametrize("middle", ["1", "3", "steps"])
+def test_a_product_over_the_last_axis_needs_no_reshapes(middle: str) -> None:
+    before = proto_of(TENSORDOT.format(middle=middle), {"w": normal(6, 4)})
+    after = rewritten(before, ELIMINATE_RESHAPES_AROUND_MATMUL)
+    assert operators(after) == ["MatMul"]
+    steps = 5 if middle == "steps" else int(middle)
+    assert_same(before, after, {"x": normal(2, steps, 6)}, {"x": normal(1, steps, 6)})
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("rows = {{-1, 6}}", "rows = {{6, -1}}"),
+        ("MatMul (flat, w)", "MatMul (flat, v)"),
+        ("Reshape (x, rows)", "Identity (x)"),
+    ],
+)
+def test_a_product_over_another_axis_keeps_its_reshapes(old: str, new: str) -> None:
+    text = TENSORDOT.replace(old, new).format(middle="6").replace("batch", "6")
+    if "v)" in new:
+        text = text.replace("x) =>", "x, float[6, 4] v) =>")
+    if "6, -1" in new:
+        text = text.replace("MatMul (flat, w)", "MatMul (turned, w)").replace(
+            "product =", "turned = Transpose (flat) product ="
+        )
+    used = {"w": normal(6, 4)} if ", w)" in text else {}
+    proto = proto_of(text, used)
+    if "v)" in new:  # a matrix that is fed is as good as a constant one
+        rewritten(proto, ELIMINATE_RESHAPES_AROUND_MATMUL)
+    else:
+        assert_left(proto, ELIMINATE_RESHAPES_AROUND_MATMUL)
+
+
+TARGETS = {
+    "gathered": "s = Shape (x) b = Gather (s, zero) t = Concat <axis = 0> (b, twelve)",
+    "sliced": "s = Shape (x) b = Slice (s, zero, one, zero) t = Concat <axis = 0> (b, twelve)",
+    "cast": "s = Shape (x) n = Cast <to = 6> (s) b = Slice (n, zero, one, zero) c = Cast <to = 7> (b) "
+    "t = Concat <axis = 0> (c, twelve)",
+    "product": "s = Shape (x) p = Gather (s, zero_one) q = ReduceProd <keepdims = 1> (p) d = Div (q, three) "
+    "b = Gather (s, zero) t = Concat <axis = 0> (b, rest)",
+    "with a rest": "s = Shape (x) b = Gather (s, zero) t = Concat <axis = 0> (b, rest)",
+}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("opset", [13, 17])
+def test_a_computed_target_becomes_a_constant(name: str, opset: int) -> None:
+    text = f"""
+        g (float[batch, 3, 4] x) => (float[batch, 12] y)
+        <int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[2] zero_one = {{0, 1}}, int64[1] twelve = {{12}},
+         int64[1] rest = {{-1}}, int64 three = {{3}}>
+        {{ {TARGETS[name]} y = Reshape (x, t) }}"""
+    before = proto_of(text, {}, opset)
+    after = rewritten(before, FOLD_RESHAPE_TARGET)
+    assert operators(after) == ["Reshape"]
+    assert_same(before, after, {"x": normal(2, 3, 4)}, {"x": normal(1, 3, 4)})
+
+
+def test_a_target_with_two_free_sizes_is_left() -> None:
+    text = """
+        g (float[batch, steps, 4] x) => (float[batch, steps, 2, 2] y)
+        <int64[2] two = {2, 2}, int64[2] p = {0, 1}>
+        { s = Shape (x) k = Gather (s, p) t = Concat <axis = 0> (k, two) y = Reshape (x, t) }"""
+    assert_left(proto_of(text, {}), FOLD_RESHAPE_TARGET)
+
+
+CHAINS = {
+    "there and back": ("a = Reshape (x, flat) y = Reshape (a, back)", []),
+    "unsqueezed and squeezed": ("a = Unsqueeze (x, one) y = Squeeze (a, one)", []),
+    "squeezed elsewhere": ("a = Unsqueeze (x, zero) b = Reshape (a, same) y = Squeeze (b, last)", []),
+    "two reshapes": ("a = Reshape (x, flat) b = Unsqueeze (a, zero) y = Reshape (b, swapped)", ["Reshape"]),
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_chain_of_moves_is_one_or_none(name: str) -> None:
+    body, expected = CHAINS[name]
+    shape = "batch, 4, 3" if "swapped" in body else "batch, 3, 4"
+    text = f"""
+        g (float[batch, 3, 4] x) => (float[{shape}] z)
+        <int64[2] flat = {{-1, 12}}, int64[3] back = {{-1, 3, 4}},
+         int64[1] one = {{1}}, int64[1] zero = {{0}}, int64[4] same = {{-1, 3, 4, 1}},
+         int64[1] last = {{3}}, int64[3] swapped = {{-1, 4, 3}}>
+        {{ {body} z = Neg (y) }}"""
+    before = proto_of(text, {})
+    after = rewritten(before, COLLAPSE_RESHAPES)
+    assert operators(after) == [*expected, "Neg"]
+    assert_same(before, after, {"x": normal(2, 3, 4)}, {"x": normal(1, 3, 4)})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "y = Reshape (x, swapped)",
+        "y = Unsqueeze (x, one)",
+        "a = Reshape (x, flat) b = Neg (a) y = Reshape (b, back)",
+    ],
+)
+def test_a_move_that_is_needed_is_left(body: str) -> None:
+    shape = {"swapped": "2, 4, 3", "one": "2, 1, 3, 4"}.get(body.split()[-1].rstrip(")"), "2, 3, 4")
+    text = f"""
+        g (float[2, 3, 4] x) => (float[{shape}] y)
+        <int64[2] flat = {{-1, 12}}, int64[3] back = {{-1, 3, 4}},
+         int64[1] one = {{1}},
+         int64[3] swapped = {{-1, 4, 3}}>
+        {{ {body} }}"""
+    assert_left(proto_of(text, {}), COLLAPSE_RESHAPES)
+
+
+def test_a_target_that_names_zero_sizes_is_left() -> None:
+    text = """
+        g (float[batch, 0, 4] x) => (float[4, 0] y) <int64[2] t = {4, 0}>
+        { s = Shape (x) k = Slice (s, one, two, zero) f = Concat <axis = 0> (four, k)
+          y = Reshape <allowzero = 1> (x, f) }"""
+    numbers = {"zero": [0], "one": [1], "two": [2], "four": [4]}
+    proto = proto_of(text, {name: np.array(value, np.int64) for name, value in numbers.items()})
+    assert_left(proto, FOLD_RESHAPE_TARGET)
