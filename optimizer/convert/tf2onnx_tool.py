@@ -23,6 +23,7 @@ from tf2onnx.optimizer.global_pool_optimizer import GlobalPoolOptimizer
 
 from optimizer.convert import op_converters  # noqa: F401  # importing it fills tf2onnx's registry
 from optimizer.convert.argument_names import read_argument_names
+from optimizer.convert.complex_numbers import without_complex_numbers
 from optimizer.convert.freeze import withheld_weights
 from optimizer.convert.integer_graph import expose_integer_kernels
 from optimizer.convert.naming import onnx_output_name, unique_names
@@ -73,6 +74,7 @@ def _convert_savedmodel(folder: Path, signature: str) -> onnx.ModelProto:
             return_initialized_tables=True,
             return_tensors_to_rename=True,
         )
+        graph_def = without_complex_numbers(graph_def, [*inputs, *outputs])
         complaints.wiring = lambda: read_graph(graph_def, outputs, withheld.values)
         names |= {tensor: given[names[tensor]] for tensor in inputs if names[tensor] in given}
         _refuse_unknown_rank(graph_def, inputs, names)

@@ -1,4 +1,4 @@
-"""Refuses random numbers by name: ONNX's would be others, and a comparison could not tell them from a fault."""
+"""Refuses random numbers by name: ONNX would draw others, which a comparison can only call wrong values."""
 
 from __future__ import annotations
 
