@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,14 @@ from tf2onnx.optimizer.global_pool_optimizer import GlobalPoolOptimizer
 
 from optimizer.convert import op_converters  # noqa: F401  # importing it fills tf2onnx's registry
 from optimizer.convert.argument_names import read_argument_names
+from optimizer.convert.complex_numbers import without_complex_numbers
 from optimizer.convert.freeze import withheld_weights
 from optimizer.convert.integer_graph import expose_integer_kernels
 from optimizer.convert.naming import onnx_output_name, unique_names
 from optimizer.convert.tensor_names import node_name
-from optimizer.convert.unconvertible import operators_without_converter
+from optimizer.convert.unconvertible import Fault, find_unconvertible, unconvertible
 from optimizer.convert.weights import attach_weights
+from optimizer.convert.wiring import Wiring, read_graph, read_tflite_graph
 from optimizer.errors import ResourceLimitError, ToolError, UnsupportedModelError
 from optimizer.model import first_line
 
@@ -49,9 +52,9 @@ def convert_savedmodel(folder: Path, signature: str) -> onnx.ModelProto:
         return _convert_savedmodel(folder, signature)
     except ToolError as error:
         # Freezing fails on some operators before tf2onnx can name them.
-        faults = operators_without_converter(folder, signature)
-        if faults:
-            raise _unconvertible(faults) from error
+        explained = find_unconvertible(folder, signature)
+        if explained is not None:
+            raise explained from error
         raise
 
 
@@ -71,6 +74,8 @@ def _convert_savedmodel(folder: Path, signature: str) -> onnx.ModelProto:
             return_initialized_tables=True,
             return_tensors_to_rename=True,
         )
+        graph_def = without_complex_numbers(graph_def, [*inputs, *outputs])
+        complaints.wiring = lambda: read_graph(graph_def, outputs, withheld.values)
         names |= {tensor: given[names[tensor]] for tensor in inputs if names[tensor] in given}
         _refuse_unknown_rank(graph_def, inputs, names)
         input_names = {names[tensor] for tensor in inputs}
@@ -107,6 +112,7 @@ def convert_tflite(path: Path, names: Mapping[str, str], *, dequantize: bool) ->
         UnsupportedModelError: Naming each operator and node that has no converter.
     """
     with _explained("tf2onnx could not convert the TFLite file") as complaints, _nodes_in_order():
+        complaints.wiring = lambda: read_tflite_graph(path)
         with tf.device("/cpu:0"), tf.Graph().as_default() as tf_graph:
             graph = tfonnx.process_tf_graph(
                 tf_graph,
@@ -138,34 +144,27 @@ class _Complaints(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
-        self.found: list[str] = []
+        self.found: list[Fault] = []
+        self.wiring: Callable[[], Wiring] | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the operator and node of a complaint."""
         arguments = record.args if isinstance(record.args, tuple) else ()
         if str(record.msg).startswith("Tensorflow op ["):
-            self._add(f"operator {arguments[1]} (node {arguments[0]})")
+            self._add(Fault(str(arguments[1]), str(arguments[0])))
         elif str(record.msg).startswith("Failed to convert node"):
             reason = first_line(record.exc_info[1]) if record.exc_info and record.exc_info[1] else ""
-            self._add(f"node {arguments[0]}: {reason}")
+            operator = re.search(r"OP=(\w+)", str(arguments[2]))
+            self._add(Fault(operator[1] if operator else "an operator", str(arguments[0]), reason))
 
-    def _add(self, fault: str) -> None:
+    def _add(self, fault: Fault) -> None:
         if fault not in self.found:
             self.found.append(fault)
 
     def raise_any(self, cause: BaseException | None = None) -> None:
         """Turn the complaints into one error."""
         if self.found:
-            raise _unconvertible(self.found) from cause
-
-
-def _unconvertible(faults: Sequence[str]) -> UnsupportedModelError:
-    shown = "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" * (len(faults) > 5))
-    return UnsupportedModelError(
-        f"The model cannot be written as ONNX: no converter for {shown}.",
-        hint="Move these operators out of the model (into the code around it), "
-        "or replace them by supported ones, and save it again.",
-    )
+            raise unconvertible(self.found, self.wiring and self.wiring()) from cause
 
 
 @contextlib.contextmanager

@@ -77,7 +77,8 @@ def report(name: str, model: Path, data: Data, folder: Path) -> None:
     try:
         outcome = optimize(model, folder / f"{name}-out", data, GOAL, Run())
     except OptimizerError as error:
-        print(f"| {name} | {type(error).__name__}: {error.message} | | | | | | | |", flush=True)
+        reason = error.message.replace("\n", " ")
+        print(f"| {name} | {type(error).__name__}: {reason} | | | | | | | |", flush=True)
         return
     if name == "demo":
         isa = " ".join(outcome.machine.isa)
