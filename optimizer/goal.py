@@ -58,7 +58,7 @@ class Goal(Options):
     """Signature of a SavedModel that has several."""
 
     outputs: tuple[str, ...] = ()
-    """Nodes or tensors of a graph without signature that shall come out; several with commas."""
+    """Where the model ends: names of layers (Keras), tensors or ONNX values; several with commas."""
 
     allow_synthetic_calibration: bool = False
     """Let static INT8 calibrated on generated inputs be chosen without any real samples to judge on."""

@@ -13,7 +13,6 @@ from optimizer.convert.prepared import Prepared
 from optimizer.data import open_dataset
 from optimizer.errors import (
     InvalidModelError,
-    InvalidOptionsError,
     ResourceLimitError,
     ToolError,
     UnsupportedModelError,
@@ -37,7 +36,7 @@ def convert_model(
 ) -> Conversion:
     """Write `Workspace.converted` (ONNX) and `Workspace.original`, and prove that both compute the same.
 
-    An ONNX upload is its own original: it is checked and copied.
+    An ONNX upload is its own original: it is checked and copied, unless the goal asks for changes.
 
     Runs in a process of its own, once: TensorFlow keeps settings and memory for a process's life.
 
@@ -45,24 +44,28 @@ def convert_model(
         upload: The file, or the folder of a SavedModel; `scan` has found it harmless.
         format: As `detect` found it.
         workspace: Where the results go; its folder exists.
-        goal: Its `signature` chooses among a SavedModel's, its `outputs` among a graph's nodes.
+        goal: Its `signature` chooses among a SavedModel's, its `outputs` are where the model ends.
         samples: The user's data for the comparison, opened when the inputs are known; None makes inputs up.
 
     Raises:
         InvalidModelError: If the file is broken.
-        InvalidOptionsError: If the signature asked for is not there, or several could be meant.
+        InvalidOptionsError: If the signature or an output asked for is not there, or several could be
+            meant.
         InvalidDataError: If the samples do not fit the model.
         UnsupportedModelError: If an operator or layer cannot be converted, or the result differs.
     """
     _clear(workspace)
     try:
         if format == "onnx":
-            from optimizer.convert.onnx_file import copy_onnx
+            from optimizer.convert.onnx_file import copy_onnx, prepare_onnx
 
-            return copy_onnx(upload, workspace.converted)
-        _prepare_environment(format)
-        prepared = _prepare(upload, format, workspace, goal)
-        prepared, session = _convert(prepared, workspace)
+            if not goal.outputs:
+                return copy_onnx(upload, workspace.converted)
+            prepared, session = _write(*prepare_onnx(upload, workspace, goal)[::-1], workspace)
+        else:
+            _prepare_environment(format)
+            prepared = _prepare(upload, format, workspace, goal)
+            prepared, session = _convert(prepared, workspace)
         prepared = _with_note_of_growth(prepared, upload, workspace)
         return _prove(prepared, session, (workspace, format, samples))
     except MemoryError as error:
@@ -89,19 +92,14 @@ def _prepare_environment(format: Format) -> None:
 
 def _prepare(upload: Path, format: Format, workspace: Workspace, goal: Goal) -> Prepared:
     """Bring the upload into the form that its own runtime loads."""
-    if goal.outputs and format not in ("graphdef", "checkpoint"):
-        raise InvalidOptionsError(
-            f"A {format} model tells its outputs itself; the option `outputs` is for graphs and checkpoints.",
-            hint="Leave it out.",
-        )
     if format == "savedmodel":
         from optimizer.convert.savedmodel import prepare_savedmodel
 
-        return prepare_savedmodel(upload, workspace, goal.signature)
+        return prepare_savedmodel(upload, workspace, goal.signature, goal.outputs)
     if format == "tflite":
         from optimizer.convert.tflite import prepare_tflite
 
-        return prepare_tflite(upload, workspace)
+        return prepare_tflite(upload, workspace, goal.outputs)
     if format == "graphdef":
         from optimizer.convert.graphdef import prepare_graphdef
 
@@ -112,7 +110,7 @@ def _prepare(upload: Path, format: Format, workspace: Workspace, goal: Goal) -> 
         return prepare_checkpoint(upload, workspace, goal.outputs)
     from optimizer.convert.keras import prepare_keras
 
-    return prepare_keras(upload, format, workspace)
+    return prepare_keras(upload, format, workspace, goal.outputs)
 
 
 def _convert(prepared: Prepared, workspace: Workspace) -> tuple[Prepared, Session]:
@@ -150,10 +148,13 @@ def _with_note_of_growth(prepared: Prepared, upload: Path, workspace: Workspace)
 
 
 def _write(proto: onnx.ModelProto, prepared: Prepared, workspace: Workspace) -> tuple[Prepared, Session]:
-    from optimizer.convert.naming import name_free_axes
+    from optimizer.convert.naming import name_free_axes, order_outputs
     from optimizer.convert.parity import computes_in_half
 
-    name_free_axes(proto)
+    if prepared.runtime != "ONNX Runtime":  # whose names are the user's
+        name_free_axes(proto)
+    if prepared.outputs:
+        order_outputs(proto, prepared.outputs)
     write_atomically(workspace.converted, proto.SerializeToString())
     try:
         session = open_session(workspace.converted)

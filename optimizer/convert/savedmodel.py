@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from optimizer.convert.cut_savedmodel import cut_savedmodel
 from optimizer.convert.prepared import Prepared
 from optimizer.convert.scan.savedmodel import read_savedmodel
 from optimizer.errors import InvalidModelError, InvalidOptionsError, OptimizerError, UnsupportedModelError
@@ -17,13 +20,16 @@ from optimizer.workspace import Workspace
 _DEFAULT = "serving_default"
 
 
-def prepare_savedmodel(upload: Path, workspace: Workspace, signature: str | None) -> Prepared:
+def prepare_savedmodel(
+    upload: Path, workspace: Workspace, signature: str | None, outputs: Sequence[str] = ()
+) -> Prepared:
     """Copy the folder to `Workspace.original` and choose its signature.
 
     Args:
         upload: The folder that holds `saved_model.pb`.
         workspace: Where the copy goes.
         signature: The signature asked for; None takes the only one, or `serving_default`.
+        outputs: Tensors that shall come out instead of the signature's; see `cut_savedmodel`.
 
     Raises:
         InvalidOptionsError: If that signature is not there, or none was named and several could be meant.
@@ -39,17 +45,25 @@ def prepare_savedmodel(upload: Path, workspace: Workspace, signature: str | None
                 f"The SavedModel has no signature {signature!r}; it has none at all.",
                 hint="Leave out the option `signature`: then the model's call function is converted.",
             )
-        _save_call_as_signature(upload, workspace.original)
         note = "the SavedModel has no signatures; its call function was converted"
-        return Prepared("TensorFlow", "serve", producer, notes=(note,))
+        if not outputs:
+            _save_call_as_signature(upload, workspace.original)
+            return Prepared("TensorFlow", "serve", producer, notes=(note,))
+        with tempfile.TemporaryDirectory(dir=workspace.folder) as folder:
+            _save_call_as_signature(upload, Path(folder) / "whole")
+            cut = cut_savedmodel(Path(folder) / "whole", workspace.original, ("serve", outputs))
+        return Prepared("TensorFlow", "serve", producer, notes=(note, *cut.notes), outputs=cut.outputs)
     chosen = _choose(names, signature)
     for part in ("inputs", "outputs"):
         if not getattr(meta_graph.signature_def[chosen], part):
             raise UnsupportedModelError(
                 f"The signature {chosen!r} has no {part}.", hint=f"Choose among: {', '.join(names)}."
             )
-    shutil.copytree(upload, workspace.original)
-    return Prepared("TensorFlow", chosen, producer)
+    if not outputs:
+        shutil.copytree(upload, workspace.original)
+        return Prepared("TensorFlow", chosen, producer)
+    cut = cut_savedmodel(upload, workspace.original, (chosen, outputs))
+    return Prepared("TensorFlow", chosen, producer, notes=cut.notes, outputs=cut.outputs)
 
 
 def _choose(names: list[str], asked: str | None) -> str:

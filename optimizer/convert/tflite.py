@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import struct
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
+from optimizer.convert.cut_tflite import cut_tflite
 from optimizer.convert.naming import onnx_output_name, unique_names
 from optimizer.convert.prepared import Prepared, Rounding
 from optimizer.errors import InvalidModelError, UnsupportedModelError
@@ -37,17 +38,30 @@ class TfliteFile:
     """Output to its quantization step, where it has one: in real units, or 1 where the output is integer."""
 
 
-def prepare_tflite(upload: Path, workspace: Workspace) -> Prepared:
+def prepare_tflite(upload: Path, workspace: Workspace, outputs: Sequence[str] = ()) -> Prepared:
     """Copy the file to `Workspace.original`.
 
     Inputs and outputs are called as in the file's signature if it has exactly one, else like its tensors.
 
+    Args:
+        upload: The file.
+        workspace: Where the copy goes.
+        outputs: What shall come out instead: names of outputs or of tensors.
+
     Raises:
         InvalidModelError: If it is no valid TFLite file.
+        InvalidOptionsError: If it has no tensor that was asked for.
     """
-    file = read_tflite(upload)
-    shutil.copyfile(upload, workspace.original)
-    return Prepared("TFLite", "", "TFLite", file.rounding, output_steps=file.output_steps)
+    notes: tuple[str, ...] = ()
+    if outputs:
+        notes = cut_tflite(_parse(upload), outputs, workspace.original)
+    else:
+        shutil.copyfile(upload, workspace.original)
+    file = read_tflite(workspace.original)
+    names = tuple(file.outputs.values()) if outputs else ()
+    return Prepared(
+        "TFLite", "", "TFLite", file.rounding, output_steps=file.output_steps, notes=notes, outputs=names
+    )
 
 
 def read_tflite(path: Path) -> TfliteFile:

@@ -44,6 +44,11 @@ def test_a_model_becomes_a_job(client: httpx.Client, jobs: Jobs) -> None:
     assert jobs.records.need(job["id"]).files["upload"].filename == "model.bin"
 
 
+def test_what_shall_come_out_reaches_the_job(client: httpx.Client, jobs: Jobs) -> None:
+    job = post(client, {"outputs": ["y", "logits"]}).json()
+    assert jobs.records.need(job["id"]).spec.goal.outputs == ("y", "logits")
+
+
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="a rule for x86")
 @pytest.mark.parametrize(
     ("options", "target"),

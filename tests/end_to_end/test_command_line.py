@@ -87,6 +87,23 @@ def test_convert_and_benchmark_give_their_results_as_json(
     assert second.ratio.n >= 2
 
 
+def test_convert_and_inspect_end_a_model_where_outputs_says(
+    onnxpress: Command, upload: Upload, tmp_path: Path
+) -> None:
+    asked = ("--outputs", "scores,logits", "--json")
+    done = onnxpress.run("convert", str(upload.model), "-o", "cut.onnx", *asked)
+    assert done.returncode == 0, done.stderr
+    conversion = Conversion.model_validate_json(done.stdout)
+    assert [spec.name for spec in conversion.outputs] == ["scores", "logits"]
+    assert [value.name for value in load_model(tmp_path / "cut.onnx").to_proto().graph.output] == [
+        "scores",
+        "logits",
+    ]
+    done = onnxpress.run("inspect", str(upload.model), *asked)
+    assert done.returncode == 0, done.stderr
+    assert Inspection.model_validate_json(done.stdout).conversion.outputs == conversion.outputs
+
+
 def test_an_error_names_what_is_wrong_and_has_its_exit_code(onnxpress: Command, upload: Upload) -> None:
     broken = upload.model.with_name("broken.onnx")
     broken.write_bytes(upload.model.read_bytes()[:400])
@@ -108,6 +125,7 @@ def test_an_error_names_what_is_wrong_and_has_its_exit_code(onnxpress: Command, 
         ("optimize", model, "--evaluation", str(other)): ("InvalidDataError", 6, "image"),
         ("optimize", model, "--evaluation", str(wrong)): ("InvalidDataError", 6, "class id 99"),
         ("optimize", model, "-o", str(other)): ("InvalidOptionsError", 2, "other.npz"),
+        ("optimize", model, "--outputs", "logit"): ("InvalidOptionsError", 2, "logit"),
         ("optimize", model, "--provider", "cuda"): ("UnavailableProviderError", 7, "cuda"),
     }
     for arguments, (kind, code, named) in cases.items():
