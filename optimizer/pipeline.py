@@ -128,7 +128,7 @@ def convert_to_onnx(
         model: As for `optimize`.
         output: The .onnx file to write; replaced if it is there.
         data: Samples to compare on; generated inputs otherwise.
-        goal: Only what says how to convert counts: `signature`, `outputs`.
+        goal: Only `signature`, `outputs`, `opset` and `fixed_shapes` count.
         run: Progress, cancellation, limits.
 
     Returns:

@@ -59,13 +59,14 @@ def convert_model(
         if format == "onnx":
             from optimizer.convert.onnx_file import copy_onnx, prepare_onnx
 
-            if not goal.outputs:
+            if not (goal.outputs or goal.opset or goal.fixed_shapes):
                 return copy_onnx(upload, workspace.converted)
-            prepared, session = _write(*prepare_onnx(upload, workspace, goal)[::-1], workspace)
+            prepared, proto = prepare_onnx(upload, workspace, goal)
+            prepared, session = _write(proto, prepared, workspace, goal)
         else:
             _prepare_environment(format)
             prepared = _prepare(upload, format, workspace, goal)
-            prepared, session = _convert(prepared, workspace)
+            prepared, session = _convert(prepared, workspace, goal)
         prepared = _with_note_of_growth(prepared, upload, workspace)
         return _prove(prepared, session, (workspace, format, samples))
     except MemoryError as error:
@@ -92,6 +93,10 @@ def _prepare_environment(format: Format) -> None:
 
 def _prepare(upload: Path, format: Format, workspace: Workspace, goal: Goal) -> Prepared:
     """Bring the upload into the form that its own runtime loads."""
+    from optimizer.convert.opset import require_opset
+    from optimizer.convert.tf2onnx_tool import OPSET
+
+    require_opset(goal.opset, OPSET, "a converted model")
     if format == "savedmodel":
         from optimizer.convert.savedmodel import prepare_savedmodel
 
@@ -113,26 +118,27 @@ def _prepare(upload: Path, format: Format, workspace: Workspace, goal: Goal) -> 
     return prepare_keras(upload, format, workspace, goal.outputs)
 
 
-def _convert(prepared: Prepared, workspace: Workspace) -> tuple[Prepared, Session]:
+def _convert(prepared: Prepared, workspace: Workspace, goal: Goal) -> tuple[Prepared, Session]:
     """Write the ONNX file and load it."""
     from optimizer.convert import tf2onnx_tool
 
     if prepared.runtime == "TensorFlow":
         proto = tf2onnx_tool.convert_savedmodel(workspace.original, prepared.signature)
-        return _write(proto, prepared, workspace)
+        return _write(proto, prepared, workspace, goal)
     from optimizer.convert.tflite import read_tflite
 
     names = read_tflite(workspace.original).tensor_names
     proto = tf2onnx_tool.convert_tflite(workspace.original, names, dequantize=False)
     try:
-        return _write(proto, prepared, workspace)
+        return _write(proto, prepared, workspace, goal)
     except (UnsupportedModelError, ToolError):
         if prepared.rounding == "none":
             raise
         # ONNX Runtime has no kernels for some integer types of TFLite, such as 16-bit activations.
         proto = tf2onnx_tool.convert_tflite(workspace.original, names, dequantize=True)
         note = "the file's integer operators were converted to float"
-        return _write(proto, replace(prepared, rounding="dynamic", notes=(*prepared.notes, note)), workspace)
+        prepared = replace(prepared, rounding="dynamic", notes=(*prepared.notes, note))
+        return _write(proto, prepared, workspace, goal)
 
 
 def _with_note_of_growth(prepared: Prepared, upload: Path, workspace: Workspace) -> Prepared:
@@ -147,14 +153,20 @@ def _with_note_of_growth(prepared: Prepared, upload: Path, workspace: Workspace)
     return replace(prepared, notes=(*prepared.notes, note))
 
 
-def _write(proto: onnx.ModelProto, prepared: Prepared, workspace: Workspace) -> tuple[Prepared, Session]:
+def _write(
+    proto: onnx.ModelProto, prepared: Prepared, workspace: Workspace, goal: Goal
+) -> tuple[Prepared, Session]:
+    """Give the model the form that the goal asks for, and load it."""
+    from optimizer.convert.fixed_shapes import fix_shapes
     from optimizer.convert.naming import name_free_axes, order_outputs
+    from optimizer.convert.opset import raise_opset
     from optimizer.convert.parity import computes_in_half
 
     if prepared.runtime != "ONNX Runtime":  # whose names are the user's
         name_free_axes(proto)
     if prepared.outputs:
         order_outputs(proto, prepared.outputs)
+    proto = raise_opset(fix_shapes(proto, goal.fixed_shapes), goal.opset)
     write_atomically(workspace.converted, proto.SerializeToString())
     try:
         session = open_session(workspace.converted)

@@ -39,16 +39,19 @@ def copy_onnx(upload: Path, target: Path) -> Conversion:
 
 
 def prepare_onnx(upload: Path, workspace: Workspace, goal: Goal) -> tuple[Prepared, onnx.ModelProto]:
-    """Cut an ONNX file; `Workspace.original` is the whole one, with the same values as its outputs.
+    """Cut an ONNX file where the goal says so; `Workspace.original` is the whole one, with the same outputs.
 
     Raises:
         InvalidModelError: If it is not a valid ONNX model.
-        InvalidOptionsError: If it has no value that was asked for.
+        InvalidOptionsError: If it has no value that was asked for, or cannot have that operator set.
         UnsupportedModelError: If ONNX Runtime does not load it.
     """
     from optimizer.convert.cut_onnx import complete_types, cut_onnx, with_outputs
+    from optimizer.convert.opset import require_opset
+    from optimizer.graph.structure import opset
 
     proto = _checked(upload)
+    require_opset(goal.opset, opset(proto), f"{upload.name}, which has {opset(proto)},")
     notes: tuple[str, ...] = ()
     write_atomically(workspace.original, with_outputs(proto, goal.outputs).SerializeToString())
     session = open_session(workspace.original)
