@@ -52,12 +52,12 @@ def prepare_tflite(upload: Path, workspace: Workspace, outputs: Sequence[str] = 
         InvalidModelError: If it is no valid TFLite file.
         InvalidOptionsError: If it has no tensor that was asked for.
     """
-    notes: tuple[str, ...] = ()
+    file, notes = read_tflite(upload), tuple[str, ...]()
     if outputs:
         notes = cut_tflite(_parse(upload), outputs, workspace.original)
+        file = read_tflite(workspace.original)
     else:
         shutil.copyfile(upload, workspace.original)
-    file = read_tflite(workspace.original)
     names = tuple(file.outputs.values()) if outputs else ()
     return Prepared(
         "TFLite", "", "TFLite", file.rounding, output_steps=file.output_steps, notes=notes, outputs=names
