@@ -60,7 +60,7 @@ def convert_model(
             from optimizer.convert.onnx_file import copy_onnx, prepare_onnx
 
             if not (goal.outputs or goal.opset or goal.fixed_shapes):
-                return copy_onnx(upload, workspace.converted)
+                return copy_onnx(upload, workspace)
             prepared, proto = prepare_onnx(upload, workspace, goal)
             prepared, session = _write(proto, prepared, workspace, goal)
         else:
@@ -161,6 +161,7 @@ def _write(
     from optimizer.convert.naming import name_free_axes, order_outputs
     from optimizer.convert.opset import raise_opset
     from optimizer.convert.parity import computes_in_half
+    from optimizer.convert.postprocessing_note import note_postprocessing
 
     if prepared.runtime != "ONNX Runtime":  # whose names are the user's
         name_free_axes(proto)
@@ -176,6 +177,7 @@ def _write(
             f"ONNX Runtime does not load the converted model: {reason}.",
             hint="Hand in the model in another format, or in float32.",
         ) from error
+    prepared = replace(prepared, notes=(*prepared.notes, *note_postprocessing(proto, prepared, workspace)))
     kinds = output_kinds(from_proto(proto))
     sigmoids = frozenset(name for name, kind in kinds.items() if kind == "sigmoid")
     return replace(prepared, half=computes_in_half(proto), sigmoids=sigmoids), session

@@ -65,7 +65,8 @@ def prepare_keras(
         producer = f"Keras {version}" if version else "Keras"
         if not outputs:
             save(model, workspace.original)
-            return Prepared("TensorFlow", _SIGNATURE, producer, rounding)
+            layers = tuple(layer_names(model))
+            return Prepared("TensorFlow", _SIGNATURE, producer, rounding, layers=layers)
         with tempfile.TemporaryDirectory(dir=workspace.folder) as folder:
             whole = Path(folder) / "whole"
             names = save(model, whole, outputs)

@@ -19,22 +19,26 @@ if TYPE_CHECKING:
     import onnx
 
 
-def copy_onnx(upload: Path, target: Path) -> Conversion:
-    """Check an ONNX file, whose weights `scan` found inside it, and copy it to `target`.
+def copy_onnx(upload: Path, workspace: Workspace) -> Conversion:
+    """Check an ONNX file, whose weights `scan` found inside it, and copy it to `Workspace.converted`.
 
     Raises:
         InvalidModelError: If it is not a valid ONNX model.
         UnsupportedModelError: If ONNX Runtime does not load it.
     """
+    from optimizer.convert.postprocessing_note import note_postprocessing
+
     proto = _checked(upload)
-    shutil.copyfile(upload, target)
-    session = open_session(target)
+    shutil.copyfile(upload, workspace.converted)
+    session = open_session(workspace.converted)
+    prepared = Prepared("ONNX Runtime", "", _producer(proto))
     return Conversion(
         format="onnx",
-        runtime="ONNX Runtime",
-        producer=_producer(proto),
+        runtime=prepared.runtime,
+        producer=prepared.producer,
         inputs=session.inputs,
         outputs=session.outputs,
+        notes=note_postprocessing(proto, prepared, workspace),
     )
 
 

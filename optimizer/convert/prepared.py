@@ -32,3 +32,5 @@ class Prepared:
     notes: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     """Outputs in the order that they shall have; empty where the converter's order stands."""
+    layers: tuple[str, ...] = ()
+    """The layers of a Keras model, which the user may name as outputs."""

@@ -17,6 +17,7 @@ from optimizer.convert.cut_tflite import cut_tflite
 from optimizer.convert.naming import onnx_output_name, unique_names
 from optimizer.convert.prepared import Prepared, Rounding
 from optimizer.errors import InvalidModelError, UnsupportedModelError
+from optimizer.graph.postprocessing import Node
 from optimizer.model import first_line
 from optimizer.workspace import Workspace
 
@@ -82,6 +83,23 @@ def read_tflite(path: Path) -> TfliteFile:
     steps = {name: step for index, name in outputs.items() if (step := _step(model, index))}
     renamed = {names[index]: name for index, name in [*inputs.items(), *outputs.items()]}
     return TfliteFile(inputs, outputs, renamed, _rounding(model), steps)
+
+
+def tflite_nodes(path: Path) -> tuple[list[Node], list[str]]:
+    """The operators of a file, with its tensors by name, and the names of the tensors that are fed."""
+    model = _parse(path)
+    graph = model.subgraphs[0]
+    names = [tensor.name.decode() for tensor in graph.tensors]
+    kinds = {number: kind for kind, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
+    nodes = []
+    for number, operator in enumerate(graph.operators):
+        code = model.operatorCodes[operator.opcodeIndex]
+        kind = code.customCode.decode() if code.customCode else kinds.get(code.builtinCode, "")
+        taken, given = (
+            tuple(names[i] for i in indices if i >= 0) for indices in (operator.inputs, operator.outputs)
+        )
+        nodes.append(Node(str(number), kind, taken, given))
+    return nodes, [names[index] for index in graph.inputs]
 
 
 def open_interpreter(path: Path, threads: int | None) -> Any:
