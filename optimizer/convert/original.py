@@ -89,7 +89,10 @@ class TfliteOriginal:
         for index, name in self._file.inputs.items():
             interpreter.set_tensor(index, feeds[name])
         interpreter.invoke()
-        return {name: interpreter.get_tensor(index) for index, name in self._file.outputs.items()}
+        values = {index: interpreter.get_tensor(index) for index in self._file.outputs}
+        for index, (count, each) in self._file.slots.items():
+            values[index][:, int(values[count].item()) * each :] = 0  # whatever was in that memory
+        return {name: values[index] for index, name in self._file.outputs.items()}
 
 
 class OnnxOriginal:

@@ -6,11 +6,12 @@ import shutil
 import struct
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from flatbuffers import flexbuffers
 from tensorflow.lite.python import schema_py_generated as schema
 
 from optimizer.convert.cut_tflite import cut_tflite
@@ -37,6 +38,8 @@ class TfliteFile:
     rounding: Rounding
     output_steps: Mapping[str, float]
     """Output to its quantization step, where it has one: in real units, or 1 where the output is integer."""
+    slots: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """Output of a detection's slots to the output that counts detections, and how many slots each has."""
 
 
 def prepare_tflite(upload: Path, workspace: Workspace, outputs: Sequence[str] = ()) -> Prepared:
@@ -82,7 +85,7 @@ def read_tflite(path: Path) -> TfliteFile:
     outputs = dict(zip(graph.outputs, found, strict=True))
     steps = {name: step for index, name in outputs.items() if (step := _step(model, index))}
     renamed = {names[index]: name for index, name in [*inputs.items(), *outputs.items()]}
-    return TfliteFile(inputs, outputs, renamed, _rounding(model), steps)
+    return TfliteFile(inputs, outputs, renamed, _rounding(model), steps, _slots(model))
 
 
 def tflite_nodes(path: Path) -> tuple[list[Node], list[str]]:
@@ -179,6 +182,26 @@ def _step(model: Any, index: int) -> float | None:
             source = graph.tensors[operator.inputs[0]]
             return _scale(source) if source.type in _INTEGERS else None
     return None
+
+
+def _slots(model: Any) -> dict[int, tuple[int, int]]:
+    """Outputs of TFLite_Detection_PostProcess, which does not write the slots behind the last detection."""
+    graph, found = model.subgraphs[0], dict[int, tuple[int, int]]()
+    for operator in graph.operators:
+        if model.operatorCodes[operator.opcodeIndex].customCode != b"TFLite_Detection_PostProcess":
+            continue
+        *results, count = (int(index) for index in operator.outputs)
+        try:
+            options = flexbuffers.GetRoot(bytearray(operator.customOptions)).Value
+            classes = int(min(options["max_classes_per_detection"], options["num_classes"]))
+            each = 1 if options.get("use_regular_nms", False) else classes
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, struct.error) as error:
+            raise InvalidModelError(
+                "The options of TFLite_Detection_PostProcess cannot be read.", hint="Export the model again."
+            ) from error
+        if count in graph.outputs:
+            found |= {index: (count, each) for index in results if index in graph.outputs}
+    return found
 
 
 def _scale(tensor: Any) -> float | None:
