@@ -45,8 +45,11 @@ def test_a_model_becomes_a_job(client: httpx.Client, jobs: Jobs) -> None:
 
 
 def test_what_shall_come_out_reaches_the_job(client: httpx.Client, jobs: Jobs) -> None:
-    job = post(client, {"outputs": ["y", "logits"]}).json()
-    assert jobs.records.need(job["id"]).spec.goal.outputs == ("y", "logits")
+    asked = {"outputs": ["y", "logits"], "opset": 18, "fixed_shapes": {"x": [1, 4]}}
+    job = post(client, asked).json()
+    goal = jobs.records.need(job["id"]).spec.goal
+    assert (goal.outputs, goal.opset, goal.fixed_shapes) == (("y", "logits"), 18, {"x": (1, 4)})
+    assert asked.items() <= job["goal"].items()
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="a rule for x86")
