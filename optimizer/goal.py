@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from optimizer.options import Options
 
@@ -58,10 +58,32 @@ class Goal(Options):
     """Signature of a SavedModel that has several."""
 
     outputs: tuple[str, ...] = ()
-    """Nodes or tensors of a graph without signature that shall come out; several with commas."""
+    """Where the model ends: names of layers (Keras), tensors or ONNX values; several with commas."""
+
+    opset: int | None = Field(default=None, ge=1)
+    """ONNX operator set of the result; left out: 17, or that of an ONNX upload."""
+
+    fixed_shapes: dict[str, tuple[Annotated[int, Field(ge=1)], ...]] = {}
+    """Shapes that inputs shall have, like image:1,224,224,3 (JSON: {"image": [1, 224, 224, 3]})."""
 
     allow_synthetic_calibration: bool = False
     """Let static INT8 calibrated on generated inputs be chosen without any real samples to judge on."""
+
+    @field_validator("fixed_shapes", mode="before")
+    @classmethod
+    def _shapes_from_text(cls, given: object) -> object:
+        """The command line's `name:1,224,224,3`, one per input."""
+        if not isinstance(given, list):
+            return given
+        shapes: dict[str, list[str]] = {}
+        for text in given:
+            name, colon, sizes = str(text).rpartition(":")
+            if not colon or not name:
+                raise ValueError(f"{text!r} is no input with its shape, like image:1,224,224,3")
+            if name in shapes:
+                raise ValueError(f"{name!r} is there twice")
+            shapes[name] = sizes.split(",")
+        return shapes
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

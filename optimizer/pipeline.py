@@ -128,7 +128,7 @@ def convert_to_onnx(
         model: As for `optimize`.
         output: The .onnx file to write; replaced if it is there.
         data: Samples to compare on; generated inputs otherwise.
-        goal: Only `signature` and `outputs` count.
+        goal: Only `signature`, `outputs`, `opset` and `fixed_shapes` count.
         run: Progress, cancellation, limits.
 
     Returns:

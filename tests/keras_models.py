@@ -18,16 +18,13 @@ def convert(
     format: Format,
     folder: Path,
     *,
-    signature: str | None = None,
-    outputs: tuple[str, ...] = (),
     samples: Path | None = None,
+    **wanted: Any,
 ) -> tuple[Conversion, Workspace]:
-    """Convert a file in a workspace of its own."""
+    """Convert a file in a workspace of its own, with some fields of a Goal."""
     workspace = Workspace(folder / f"{upload.name}.workspace")
     workspace.folder.mkdir()
-    return convert_model(
-        upload, format, workspace, Goal(signature=signature, outputs=outputs), samples
-    ), workspace
+    return convert_model(upload, format, workspace, Goal(**wanted), samples), workspace
 
 
 def seeded(make: Callable[[], Any]) -> Callable[[], Any]:

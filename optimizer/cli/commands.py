@@ -99,7 +99,7 @@ def optimize(  # noqa: PLR0913  # one per option of the command line
 
 
 @app.command()
-@with_goal("signature", "outputs")
+@with_goal("signature", "outputs", "opset", "fixed_shapes")
 def convert(  # noqa: PLR0913  # one per option of the command line
     goal: GoalMaker,
     model: Model,
@@ -137,7 +137,7 @@ def benchmark(
 
 
 @app.command()
-@with_goal("signature", "outputs")
+@with_goal("signature", "outputs", "opset", "fixed_shapes")
 def inspect(goal: GoalMaker, model: Model, as_json: AsJson = False) -> None:
     """Say what a model is, what its graph holds, and how to write samples for it."""
     with running(as_json=as_json) as run:

@@ -19,7 +19,7 @@ def with_goal(*fields: str) -> Callable[[Callable[..., None]], Callable[..., Non
 
 def _with_fields(command: Callable[..., None], fields: tuple[str, ...]) -> Callable[..., None]:
     def wrapped(**values: Any) -> None:
-        given = {name: _split(values.pop(name)) for name in fields}
+        given = {name: _split(name, values.pop(name)) for name in fields}
         chosen = {name: value for name, value in given.items() if value not in (None, [])}
         command(goal=lambda: Goal.parse(chosen), **values)
 
@@ -50,20 +50,24 @@ def optional(name: str, kind: Any, flag: Any) -> inspect.Parameter:
     )
 
 
-def _split(value: Any) -> Any:
-    """Several values come as several options, or as one with commas.
+def _split(name: str, value: Any) -> Any:
+    """Several values come as several options, or as one with commas; a shape has commas of its own.
 
-    >>> _split(["quantization,precision", "simplification"])
+    >>> _split("techniques", ["quantization,precision", "simplification"])
     ['quantization', 'precision', 'simplification']
+    >>> _split("fixed_shapes", ["x:1,3"])
+    ['x:1,3']
     """
-    return [part for text in value for part in text.split(",")] if isinstance(value, list) else value
+    if not isinstance(value, list) or get_origin(Goal.model_fields[name].annotation) is dict:
+        return value
+    return [part for text in value for part in text.split(",")]
 
 
 def option(name: str) -> inspect.Parameter:
     """The command-line option for one field of Goal; None means not given, so Goal's default holds."""
     field = Goal.model_fields[name]
     shown = ", ".join(field.default) if isinstance(field.default, tuple) else field.default
-    default = "" if shown in (None, "", False) else f" (default: {shown})"
+    default = "" if shown in (None, "", False, {}) else f" (default: {shown})"
     flag = typer.Option(
         f"--{name.replace('_', '-')}", help=f"{field.description}{default}", rich_help_panel="Goal"
     )
@@ -71,7 +75,7 @@ def option(name: str) -> inspect.Parameter:
 
 
 def option_type(annotation: Any) -> Any:
-    """The type that typer understands for a field's type: tuples become repeatable options of text.
+    """The type that typer understands for a field's type: tuples and dicts become repeatable options of text.
 
     Goal checks what the text may be.
 
@@ -80,7 +84,7 @@ def option_type(annotation: Any) -> Any:
     >>> option_type(int | None)
     int | None
     """
-    if get_origin(annotation) is tuple:
+    if get_origin(annotation) in (tuple, dict):
         return list[str] | None
     if get_origin(annotation) in (Union, types.UnionType):
         return annotation

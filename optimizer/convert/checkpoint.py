@@ -53,8 +53,8 @@ def prepare_checkpoint(upload: Path, workspace: Workspace, outputs: Sequence[str
     strip_private_attributes(graph_def)
     resolve_defaults(graph_def, {node_name(name) for name in ends.inputs})
     values = dict(_read_weights(upload / files.prefix, graph_def, saved_as))
-    save_graph(_frozen(graph_def, ends, values), ends, workspace.original)
-    return Prepared("TensorFlow", SIGNATURE, "TensorFlow 1 checkpoint", notes=ends.notes)
+    names = save_graph(_frozen(graph_def, ends, values), ends, workspace.original)
+    return Prepared("TensorFlow", SIGNATURE, "TensorFlow 1 checkpoint", notes=ends.notes, outputs=names)
 
 
 def _names_in_checkpoint(graph_def: Any) -> dict[str, tuple[str, str]]:

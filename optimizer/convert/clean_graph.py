@@ -12,6 +12,9 @@ from typing import Any
 from optimizer.convert.scan.saver import mentioned
 from optimizer.convert.tensor_names import node_name
 
+# What TensorFlow's runtime reads of these: how to run a call or a loop.
+_READ_AT_RUN_TIME = frozenset({"_XlaMustCompile", "_lower_using_switch_merge", "_num_original_outputs"})
+
 
 def strip_private_attributes(graph_def: Any) -> None:
     """Remove the attributes that begin with `_` from the nodes of a graph and of its functions, in place."""
@@ -19,6 +22,24 @@ def strip_private_attributes(graph_def: Any) -> None:
     for node in [*graph_def.node, *(node for function in functions for node in function.node_def)]:
         for name in [name for name in node.attr if name.startswith("_")]:
             del node.attr[name]
+
+
+def strip_exporters_notes(graph_def: Any) -> None:
+    """Remove such attributes, and devices, from a graph that TensorFlow still runs as it is, in place.
+
+    Those that its runtime reads stay, and a function's notes of its arguments' shapes, from which the shapes
+    inside loops are told, stay if there is one for each argument.
+    """
+    functions = graph_def.library.function
+    for node in [*graph_def.node, *(node for function in functions for node in function.node_def)]:
+        node.device = ""  # of the machine that it was trained on
+        for name in [name for name in node.attr if name.startswith("_") and name not in _READ_AT_RUN_TIME]:
+            del node.attr[name]
+    for function in functions:
+        if "_input_shapes" in function.attr:
+            noted = len(function.attr["_input_shapes"].list.shape)
+            if noted != len(function.signature.input_arg):
+                del function.attr["_input_shapes"]
 
 
 def resolve_defaults(graph_def: Any, inputs: Collection[str]) -> None:

@@ -13,7 +13,6 @@ from optimizer.convert.prepared import Prepared
 from optimizer.data import open_dataset
 from optimizer.errors import (
     InvalidModelError,
-    InvalidOptionsError,
     ResourceLimitError,
     ToolError,
     UnsupportedModelError,
@@ -37,7 +36,7 @@ def convert_model(
 ) -> Conversion:
     """Write `Workspace.converted` (ONNX) and `Workspace.original`, and prove that both compute the same.
 
-    An ONNX upload is its own original: it is checked and copied.
+    An ONNX upload is its own original: it is checked and copied, unless the goal asks for changes.
 
     Runs in a process of its own, once: TensorFlow keeps settings and memory for a process's life.
 
@@ -45,24 +44,29 @@ def convert_model(
         upload: The file, or the folder of a SavedModel; `scan` has found it harmless.
         format: As `detect` found it.
         workspace: Where the results go; its folder exists.
-        goal: Its `signature` chooses among a SavedModel's, its `outputs` among a graph's nodes.
+        goal: Its `signature` chooses among a SavedModel's, its `outputs` are where the model ends.
         samples: The user's data for the comparison, opened when the inputs are known; None makes inputs up.
 
     Raises:
         InvalidModelError: If the file is broken.
-        InvalidOptionsError: If the signature asked for is not there, or several could be meant.
+        InvalidOptionsError: If the signature or an output asked for is not there, or several could be
+            meant.
         InvalidDataError: If the samples do not fit the model.
         UnsupportedModelError: If an operator or layer cannot be converted, or the result differs.
     """
     _clear(workspace)
     try:
         if format == "onnx":
-            from optimizer.convert.onnx_file import copy_onnx
+            from optimizer.convert.onnx_file import copy_onnx, prepare_onnx
 
-            return copy_onnx(upload, workspace.converted)
-        _prepare_environment(format)
-        prepared = _prepare(upload, format, workspace, goal)
-        prepared, session = _convert(prepared, workspace)
+            if not (goal.outputs or goal.opset or goal.fixed_shapes):
+                return copy_onnx(upload, workspace)
+            prepared, proto = prepare_onnx(upload, workspace, goal)
+            prepared, session = _write(proto, prepared, workspace, goal)
+        else:
+            _prepare_environment(format)
+            prepared = _prepare(upload, format, workspace, goal)
+            prepared, session = _convert(prepared, workspace, goal)
         prepared = _with_note_of_growth(prepared, upload, workspace)
         return _prove(prepared, session, (workspace, format, samples))
     except MemoryError as error:
@@ -89,19 +93,18 @@ def _prepare_environment(format: Format) -> None:
 
 def _prepare(upload: Path, format: Format, workspace: Workspace, goal: Goal) -> Prepared:
     """Bring the upload into the form that its own runtime loads."""
-    if goal.outputs and format not in ("graphdef", "checkpoint"):
-        raise InvalidOptionsError(
-            f"A {format} model tells its outputs itself; the option `outputs` is for graphs and checkpoints.",
-            hint="Leave it out.",
-        )
+    from optimizer.convert.opset import require_opset
+    from optimizer.convert.tf2onnx_tool import OPSET
+
+    require_opset(goal.opset, OPSET, "a converted model")
     if format == "savedmodel":
         from optimizer.convert.savedmodel import prepare_savedmodel
 
-        return prepare_savedmodel(upload, workspace, goal.signature)
+        return prepare_savedmodel(upload, workspace, goal.signature, goal.outputs)
     if format == "tflite":
         from optimizer.convert.tflite import prepare_tflite
 
-        return prepare_tflite(upload, workspace)
+        return prepare_tflite(upload, workspace, goal.outputs)
     if format == "graphdef":
         from optimizer.convert.graphdef import prepare_graphdef
 
@@ -112,29 +115,30 @@ def _prepare(upload: Path, format: Format, workspace: Workspace, goal: Goal) -> 
         return prepare_checkpoint(upload, workspace, goal.outputs)
     from optimizer.convert.keras import prepare_keras
 
-    return prepare_keras(upload, format, workspace)
+    return prepare_keras(upload, format, workspace, goal.outputs)
 
 
-def _convert(prepared: Prepared, workspace: Workspace) -> tuple[Prepared, Session]:
+def _convert(prepared: Prepared, workspace: Workspace, goal: Goal) -> tuple[Prepared, Session]:
     """Write the ONNX file and load it."""
     from optimizer.convert import tf2onnx_tool
 
     if prepared.runtime == "TensorFlow":
         proto = tf2onnx_tool.convert_savedmodel(workspace.original, prepared.signature)
-        return _write(proto, prepared, workspace)
+        return _write(proto, prepared, workspace, goal)
     from optimizer.convert.tflite import read_tflite
 
     names = read_tflite(workspace.original).tensor_names
     proto = tf2onnx_tool.convert_tflite(workspace.original, names, dequantize=False)
     try:
-        return _write(proto, prepared, workspace)
+        return _write(proto, prepared, workspace, goal)
     except (UnsupportedModelError, ToolError):
         if prepared.rounding == "none":
             raise
         # ONNX Runtime has no kernels for some integer types of TFLite, such as 16-bit activations.
         proto = tf2onnx_tool.convert_tflite(workspace.original, names, dequantize=True)
         note = "the file's integer operators were converted to float"
-        return _write(proto, replace(prepared, rounding="dynamic", notes=(*prepared.notes, note)), workspace)
+        prepared = replace(prepared, rounding="dynamic", notes=(*prepared.notes, note))
+        return _write(proto, prepared, workspace, goal)
 
 
 def _with_note_of_growth(prepared: Prepared, upload: Path, workspace: Workspace) -> Prepared:
@@ -149,11 +153,21 @@ def _with_note_of_growth(prepared: Prepared, upload: Path, workspace: Workspace)
     return replace(prepared, notes=(*prepared.notes, note))
 
 
-def _write(proto: onnx.ModelProto, prepared: Prepared, workspace: Workspace) -> tuple[Prepared, Session]:
-    from optimizer.convert.naming import name_free_axes
+def _write(
+    proto: onnx.ModelProto, prepared: Prepared, workspace: Workspace, goal: Goal
+) -> tuple[Prepared, Session]:
+    """Give the model the form that the goal asks for, and load it."""
+    from optimizer.convert.fixed_shapes import fix_shapes
+    from optimizer.convert.naming import name_free_axes, order_outputs
+    from optimizer.convert.opset import raise_opset
     from optimizer.convert.parity import computes_in_half
+    from optimizer.convert.postprocessing_note import note_postprocessing
 
-    name_free_axes(proto)
+    if prepared.runtime != "ONNX Runtime":  # whose names are the user's
+        name_free_axes(proto)
+    if prepared.outputs:
+        order_outputs(proto, prepared.outputs)
+    proto = raise_opset(fix_shapes(proto, goal.fixed_shapes), goal.opset)
     write_atomically(workspace.converted, proto.SerializeToString())
     try:
         session = open_session(workspace.converted)
@@ -163,6 +177,7 @@ def _write(proto: onnx.ModelProto, prepared: Prepared, workspace: Workspace) -> 
             f"ONNX Runtime does not load the converted model: {reason}.",
             hint="Hand in the model in another format, or in float32.",
         ) from error
+    prepared = replace(prepared, notes=(*prepared.notes, *note_postprocessing(proto, prepared, workspace)))
     kinds = output_kinds(from_proto(proto))
     sigmoids = frozenset(name for name, kind in kinds.items() if kind == "sigmoid")
     return replace(prepared, half=computes_in_half(proto), sigmoids=sigmoids), session

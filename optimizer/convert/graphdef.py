@@ -8,11 +8,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from optimizer.convert.argument_names import write_argument_names
 from optimizer.convert.clean_graph import keep_needed, resolve_defaults, strip_private_attributes
 from optimizer.convert.graph_ends import VARIABLES, Ends, find_ends
 from optimizer.convert.naming import unique_names
 from optimizer.convert.prepared import Prepared
+from optimizer.convert.save_signature import save_signature
 from optimizer.convert.scan.graphdef import read_graphdef
 from optimizer.convert.tensor_names import node_name
 from optimizer.errors import UnsupportedModelError
@@ -41,12 +41,12 @@ def prepare_graphdef(upload: Path, workspace: Workspace, outputs: Sequence[str] 
     ends = find_ends(graph_def, outputs)
     keep_needed(graph_def, [*ends.inputs, *ends.outputs])
     _refuse_variables(graph_def)
-    save_graph(graph_def, ends, workspace.original)
-    return Prepared("TensorFlow", SIGNATURE, "TensorFlow GraphDef", notes=ends.notes)
+    names = save_graph(graph_def, ends, workspace.original)
+    return Prepared("TensorFlow", SIGNATURE, "TensorFlow GraphDef", notes=ends.notes, outputs=names)
 
 
-def save_graph(graph_def: Any, ends: Ends, folder: Path) -> None:
-    """Write a graph without variables as a SavedModel with the signature `serve`.
+def save_graph(graph_def: Any, ends: Ends, folder: Path) -> tuple[str, ...]:
+    """Write a graph without variables as a SavedModel with the signature `serve`; its outputs' names.
 
     Raises:
         UnsupportedModelError: If TensorFlow refuses the graph.
@@ -60,24 +60,15 @@ def save_graph(graph_def: Any, ends: Ends, folder: Path) -> None:
         feeds = [wrapped.graph.get_tensor_by_name(name) for name in ends.inputs]
         fetches = _fetches(wrapped.graph, ends)
         pruned = wrapped.prune(feeds, fetches)
-        arguments = [f"input_{number:03}" for number in range(len(feeds))]
+        inputs = {node_name(name): feed for name, feed in zip(ends.inputs, feeds, strict=True)}
         names = unique_names(tensor.op.name for tensor in fetches)
-        specs = [
-            tf.TensorSpec(feed.shape, feed.dtype, name=argument)
-            for feed, argument in zip(feeds, arguments, strict=True)
-        ]
-
-        @tf.function(input_signature=specs, autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow has no types
-        def serve(*tensors: Any) -> dict[str, Any]:
-            return dict(zip(names, pruned(*tensors), strict=True))
-
-        tf.saved_model.save(tf.Module(), str(folder), signatures={SIGNATURE: serve})
+        save_signature(pruned, (SIGNATURE, inputs, names), folder)
     except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
         raise UnsupportedModelError(
             f"TensorFlow cannot run the graph: {first_line(error)}.",
             hint="Hand in the SavedModel that it was frozen from.",
         ) from error
-    write_argument_names(folder, dict(zip(arguments, map(node_name, ends.inputs), strict=True)))
+    return names
 
 
 def _fetches(graph: Any, ends: Ends) -> list[Any]:

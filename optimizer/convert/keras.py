@@ -17,6 +17,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from optimizer.convert.cut_savedmodel import cut_savedmodel
+from optimizer.convert.keras_layers import layer_names, with_asked
 from optimizer.convert.naming import unique_names
 from optimizer.convert.prepared import Prepared, Rounding
 from optimizer.errors import OptimizerError, ResourceLimitError, UnsupportedModelError
@@ -28,13 +30,22 @@ _SIGNATURE = "serve"
 _UNKNOWN_CLASS = re.compile(r"(?:Could not locate|Unknown) (\w+):? '?([\w>.]+)'?")
 
 
-def prepare_keras(upload: Path, format: Format, workspace: Workspace) -> Prepared:
+def prepare_keras(
+    upload: Path, format: Format, workspace: Workspace, outputs: Sequence[str] = ()
+) -> Prepared:
     """Load a Keras file and write `Workspace.original`, a SavedModel.
 
     Inputs keep the names of the model's Input layers or the keys of its input dict; outputs get the
     keys of its output dict or the names of the layers they come from.
 
+    Args:
+        upload: The file.
+        format: Which of the four Keras formats it has.
+        workspace: Where the SavedModel goes.
+        outputs: What shall come out instead: names of outputs, layers, or tensors between or in layers.
+
     Raises:
+        InvalidOptionsError: If the model has no output, layer or tensor that was asked for.
         UnsupportedModelError: If Keras cannot load the file, it needs a class of the user's own, or holds
             a model without fixed inputs.
     """
@@ -49,10 +60,18 @@ def prepare_keras(upload: Path, format: Format, workspace: Workspace) -> Prepare
                 hint="Give it an Input layer, or call it once before saving.",
             )
         _refuse_layers(upload.name, model)
-        (_save_legacy if legacy else _save)(model, workspace.original)
+        save = _save_legacy if legacy else _save
         rounding: Rounding = "none" if legacy else _rounding(model)
-    producer = f"Keras {version}" if version else "Keras"
-    return Prepared("TensorFlow", _SIGNATURE, producer, rounding)
+        producer = f"Keras {version}" if version else "Keras"
+        if not outputs:
+            save(model, workspace.original)
+            layers = tuple(layer_names(model))
+            return Prepared("TensorFlow", _SIGNATURE, producer, rounding, layers=layers)
+        with tempfile.TemporaryDirectory(dir=workspace.folder) as folder:
+            whole = Path(folder) / "whole"
+            names = save(model, whole, outputs)
+            cut = cut_savedmodel(whole, workspace.original, (_SIGNATURE, names), layer_names(model))
+        return Prepared("TensorFlow", _SIGNATURE, producer, rounding, notes=cut.notes, outputs=cut.outputs)
 
 
 def _load(path: Path, legacy: bool) -> Any:
@@ -67,8 +86,8 @@ def _load(path: Path, legacy: bool) -> Any:
     return keras.models.load_model(str(path), compile=False, safe_mode=True)
 
 
-def _save(model: Any, folder: Path) -> None:
-    """Write a Keras 3 model."""
+def _save(model: Any, folder: Path, asked: Sequence[str] = ()) -> tuple[str, ...]:
+    """Write a Keras 3 model; returns the outputs asked for, by their names there."""
     import keras
 
     sequential = isinstance(model, keras.Sequential)  # which has lists of one tensor, but takes a tensor
@@ -76,38 +95,49 @@ def _save(model: Any, folder: Path) -> None:
     given = model.outputs[0] if sequential else model.output
     inputs = keras.tree.flatten_with_path(taken)
     input_names = unique_names(_argument(_name(path, tensor)) for path, tensor in inputs)
-    output_names = unique_names(_name(*entry) for entry in keras.tree.flatten_with_path(given))
+    entries = keras.tree.flatten_with_path(given)
+    outputs = dict(
+        zip(unique_names(_name(*entry) for entry in entries), [t for _, t in entries], strict=True)
+    )
     _refuse_sparse(name for name, (_, t) in zip(input_names, inputs, strict=True) if t.sparse or t.ragged)
+    outputs, wanted = with_asked(model, asked, outputs)
+    called = keras.Model(taken, list(outputs.values())) if asked else model
 
     def serve(*tensors: Any) -> dict[str, Any]:
-        results = model(keras.tree.pack_sequence_as(taken, tensors), training=False)
-        return dict(zip(output_names, keras.tree.flatten(results), strict=True))
+        results = called(keras.tree.pack_sequence_as(taken, tensors), training=False)
+        return dict(zip(outputs, keras.tree.flatten(results), strict=True))
 
     archive = keras.export.ExportArchive()
-    archive.track(model)
+    archive.track(called)
     archive.add_endpoint(_SIGNATURE, serve, _specs(input_names, [tensor for _, tensor in inputs]))
     archive.write_out(str(folder), verbose=False)
+    return wanted
 
 
-def _save_legacy(model: Any, folder: Path) -> None:
-    """Write a Keras 2 model."""
+def _save_legacy(model: Any, folder: Path, asked: Sequence[str] = ()) -> tuple[str, ...]:
+    """Write a Keras 2 model; returns the outputs asked for, by their names there."""
+    import tf_keras
+
     input_names = unique_names(_argument(name) for name in model.input_names)
     names = sorted(model.output) if isinstance(model.output, dict) else model.output_names
-    output_names = unique_names(names)
+    outputs = dict(zip(unique_names(names), tf.nest.flatten(model.output), strict=True))
     _refuse_sparse(
         name
         for name, tensor in zip(input_names, model.inputs, strict=True)
         if not isinstance(tensor.type_spec, tf.TensorSpec)
     )
+    outputs, wanted = with_asked(model, asked, outputs)
+    called = tf_keras.Model(model.input, list(outputs.values())) if asked else model
 
     @tf.function(input_signature=_specs(input_names, model.inputs), autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def serve(*tensors: Any) -> dict[str, Any]:
-        results = model(tf.nest.pack_sequence_as(model.input, tensors), training=False)
-        return dict(zip(output_names, tf.nest.flatten(results), strict=True))
+        results = called(tf.nest.pack_sequence_as(model.input, tensors), training=False)
+        return dict(zip(outputs, tf.nest.flatten(results), strict=True))
 
     module = tf.Module()
-    module.model = model
+    module.model = called
     tf.saved_model.save(module, str(folder), signatures={_SIGNATURE: serve})
+    return wanted
 
 
 def _name(path: Sequence[Any], tensor: Any) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import difflib
+from collections.abc import Collection, Iterable, Sequence
 
 import onnx
+
+from optimizer.errors import InvalidOptionsError
+
+_SHOWN = 5
 
 
 def onnx_output_name(name: str, input_names: Collection[str]) -> str:
@@ -65,3 +70,46 @@ def fix_batch(proto: onnx.ModelProto, size: int) -> None:
         for dimension in value.type.tensor_type.shape.dim:
             if dimension.dim_param == "batch":
                 dimension.dim_value = size
+
+
+def order_outputs(proto: onnx.ModelProto, names: Sequence[str]) -> None:
+    """Put the outputs into an order, in place; `names` are those before `onnx_output_name`."""
+    inputs = {value.name for value in proto.graph.input}
+    place = {onnx_output_name(name, inputs): number for number, name in enumerate(names)}
+    ordered = sorted(proto.graph.output, key=lambda value: place[value.name])
+    kept = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in ordered]
+    del proto.graph.output[:]
+    proto.graph.output.extend(kept)
+
+
+def unknown_output(asked: str, known: Collection[str]) -> InvalidOptionsError:
+    """The error for an output asked for that is not there, with the names nearest to it."""
+    return InvalidOptionsError(
+        f"The model has no tensor {asked!r} to end at.",
+        hint=f"The nearest names are: {', '.join(nearest(asked, known))}.",
+    )
+
+
+def ambiguous_output(asked: str, found: Sequence[str]) -> InvalidOptionsError:
+    """The error for an output asked for by a name that several tensors have."""
+    return InvalidOptionsError(
+        f"{asked!r} names {len(found)} tensors of the model.",
+        hint=f"Name one of them in full: {', '.join(found[:_SHOWN])}.",
+    )
+
+
+def nearest(asked: str, known: Collection[str]) -> list[str]:
+    """Names like the one asked for: inside the scope that it names, else spelled alike, else the last.
+
+    >>> nearest("dense", ["f/conv/Relu", "f/dense/Relu", "y"]), nearest("conv/Relo", ["f/conv/Relu", "y"])
+    (['f/dense/Relu'], ['f/conv/Relu'])
+    """
+    inside = [name for name in known if f"/{asked}/" in f"/{name}"]
+    if inside:
+        return inside[-_SHOWN:]
+    depth = asked.count("/") + 1
+    by_tail: dict[str, str] = {}
+    for name in known:
+        by_tail.setdefault("/".join(name.split("/")[-depth:]), name)
+    close = difflib.get_close_matches(asked, by_tail, _SHOWN, 0.5)
+    return [by_tail[tail] for tail in close] or list(known)[-_SHOWN:]

@@ -1,24 +1,71 @@
-"""Takes an ONNX upload as it is: checked, copied, not converted."""
+"""Takes an ONNX upload: as it is, or changed as the user asked."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from optimizer.convert.prepared import Prepared
 from optimizer.convert.scan.onnx_file import read_onnx
 from optimizer.errors import InvalidModelError
-from optimizer.model import first_line
+from optimizer.goal import Goal
+from optimizer.model import first_line, write_atomically
 from optimizer.results import Conversion
 from optimizer.runtime import open_session
+from optimizer.workspace import Workspace
+
+if TYPE_CHECKING:
+    import onnx
 
 
-def copy_onnx(upload: Path, target: Path) -> Conversion:
-    """Check an ONNX file, whose weights `scan` found inside it, and copy it to `target`.
+def copy_onnx(upload: Path, workspace: Workspace) -> Conversion:
+    """Check an ONNX file, whose weights `scan` found inside it, and copy it to `Workspace.converted`.
 
     Raises:
         InvalidModelError: If it is not a valid ONNX model.
         UnsupportedModelError: If ONNX Runtime does not load it.
     """
+    from optimizer.convert.postprocessing_note import note_postprocessing
+
+    proto = _checked(upload)
+    shutil.copyfile(upload, workspace.converted)
+    session = open_session(workspace.converted)
+    prepared = Prepared("ONNX Runtime", "", _producer(proto))
+    return Conversion(
+        format="onnx",
+        runtime=prepared.runtime,
+        producer=prepared.producer,
+        inputs=session.inputs,
+        outputs=session.outputs,
+        notes=note_postprocessing(proto, prepared, workspace),
+    )
+
+
+def prepare_onnx(upload: Path, workspace: Workspace, goal: Goal) -> tuple[Prepared, onnx.ModelProto]:
+    """Cut an ONNX file where the goal says so; `Workspace.original` is the whole one, with the same outputs.
+
+    Raises:
+        InvalidModelError: If it is not a valid ONNX model.
+        InvalidOptionsError: If it has no value that was asked for, or cannot have that operator set.
+        UnsupportedModelError: If ONNX Runtime does not load it.
+    """
+    from optimizer.convert.cut_onnx import complete_types, cut_onnx, with_outputs
+    from optimizer.convert.opset import require_opset
+    from optimizer.graph.structure import opset
+
+    proto = _checked(upload)
+    require_opset(goal.opset, opset(proto), f"{upload.name}, which has {opset(proto)},")
+    notes: tuple[str, ...] = ()
+    write_atomically(workspace.original, with_outputs(proto, goal.outputs).SerializeToString())
+    session = open_session(workspace.original)
+    if goal.outputs:
+        notes = cut_onnx(proto, goal.outputs)
+        complete_types(proto, session.outputs)
+    return Prepared("ONNX Runtime", "", _producer(proto), notes=notes), proto
+
+
+def _checked(upload: Path) -> onnx.ModelProto:
     import onnx
 
     proto = read_onnx(upload)
@@ -28,13 +75,8 @@ def copy_onnx(upload: Path, target: Path) -> Conversion:
         raise InvalidModelError(
             f"{upload.name} is not a valid ONNX model: {first_line(error)}.", hint="Export the model again."
         ) from error
-    shutil.copyfile(upload, target)
-    session = open_session(target)
-    producer = f"{proto.producer_name} {proto.producer_version}".strip()
-    return Conversion(
-        format="onnx",
-        runtime="ONNX Runtime",
-        producer=producer,
-        inputs=session.inputs,
-        outputs=session.outputs,
-    )
+    return proto
+
+
+def _producer(proto: onnx.ModelProto) -> str:
+    return f"{proto.producer_name} {proto.producer_version}".strip()

@@ -1,4 +1,4 @@
-"""Runs the upload in its own runtime: TensorFlow, or the TFLite interpreter.
+"""Runs the upload in its own runtime: TensorFlow, the TFLite interpreter, or ONNX Runtime.
 
 This is the strongest ordinary form that a user of that runtime has: the traced signature function of
 a SavedModel, or the interpreter with XNNPACK.
@@ -9,12 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.convert.argument_names import read_argument_names
 from optimizer.errors import InvalidDataError, ToolError
 from optimizer.model import first_line
-from optimizer.results import Conversion, Runtime
+from optimizer.results import Conversion, Runtime, TensorSpec
+from optimizer.runtime import open_session
 from optimizer.workspace import Workspace
 
 _SAMPLES_HINT = "`onnxpress inspect` prints the line that writes samples."
@@ -87,13 +89,37 @@ class TfliteOriginal:
         for index, name in self._file.inputs.items():
             interpreter.set_tensor(index, feeds[name])
         interpreter.invoke()
-        return {name: interpreter.get_tensor(index) for index, name in self._file.outputs.items()}
+        values = {index: interpreter.get_tensor(index) for index in self._file.outputs}
+        for index, (count, each) in self._file.slots.items():
+            values[index][:, int(values[count].item()) * each :] = 0  # whatever was in that memory
+        return {name: values[index] for index, name in self._file.outputs.items()}
+
+
+class OnnxOriginal:
+    """An ONNX file of which a part was taken, whole."""
+
+    def __init__(self, path: Path, threads: int | None) -> None:
+        self._session = open_session(path, threads=threads or 1)
+
+    def run(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Compute the outputs; an input that the part does without is filled with zeros."""
+        batch = max((len(feed) for feed in feeds.values() if feed.ndim), default=1)
+        unneeded = {spec.name: _zeros(spec, batch) for spec in self._session.inputs if spec.name not in feeds}
+        return self._session.run(feeds | unneeded)
+
+
+def _zeros(spec: TensorSpec, batch: int) -> NDArray[Any]:
+    free = (batch if axis == 0 else 1 for axis in range(len(spec.shape)))
+    shape = [size if isinstance(size, int) else other for size, other in zip(spec.shape, free, strict=True)]
+    return np.full(shape, "", object) if spec.dtype == "object" else np.zeros(shape, spec.dtype)
 
 
 def load_original(path: Path, runtime: Runtime, signature: str, threads: int | None = None) -> Original:
     """Load a prepared upload; see `open_original`."""
     if runtime == "TFLite":
         return TfliteOriginal(path, threads)
+    if runtime == "ONNX Runtime":
+        return OnnxOriginal(path, threads)
     return SavedModelOriginal(path, signature)
 
 

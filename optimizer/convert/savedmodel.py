@@ -2,54 +2,72 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
+from optimizer.convert.cut_savedmodel import cut_savedmodel
 from optimizer.convert.prepared import Prepared
-from optimizer.convert.scan.savedmodel import read_savedmodel
-from optimizer.errors import InvalidModelError, InvalidOptionsError, OptimizerError, UnsupportedModelError
+from optimizer.convert.savedmodel_graph import choose_graph, copy_graph, signatures_of
+from optimizer.errors import InvalidOptionsError, OptimizerError, UnsupportedModelError
 from optimizer.model import first_line
 from optimizer.workspace import Workspace
 
 _DEFAULT = "serving_default"
 
 
-def prepare_savedmodel(upload: Path, workspace: Workspace, signature: str | None) -> Prepared:
+def prepare_savedmodel(
+    upload: Path, workspace: Workspace, signature: str | None, outputs: Sequence[str] = ()
+) -> Prepared:
     """Copy the folder to `Workspace.original` and choose its signature.
 
     Args:
         upload: The folder that holds `saved_model.pb`.
         workspace: Where the copy goes.
         signature: The signature asked for; None takes the only one, or `serving_default`.
+        outputs: Tensors that shall come out instead of the signature's; see `cut_savedmodel`.
 
     Raises:
-        InvalidOptionsError: If that signature is not there, or none was named and several could be meant.
+        InvalidOptionsError: If that signature or output is not there, or none was named and several could
+            be meant.
         UnsupportedModelError: If there is nothing to call.
     """
-    meta_graph = _serving_graph(upload)
-    names = sorted(name for name in meta_graph.signature_def if not name.startswith("_"))
+    meta_graph, notes = choose_graph(upload)
+    names = signatures_of(meta_graph)
     version = meta_graph.meta_info_def.tensorflow_version
     producer = f"TensorFlow {version}" if version else ""
-    if not names:
-        if signature is not None:
-            raise InvalidOptionsError(
-                f"The SavedModel has no signature {signature!r}; it has none at all.",
-                hint="Leave out the option `signature`: then the model's call function is converted.",
-            )
-        _save_call_as_signature(upload, workspace.original)
-        note = "the SavedModel has no signatures; its call function was converted"
-        return Prepared("TensorFlow", "serve", producer, notes=(note,))
-    chosen = _choose(names, signature)
-    for part in ("inputs", "outputs"):
+    if not names and signature is not None:
+        raise InvalidOptionsError(
+            f"The SavedModel has no signature {signature!r}; it has none at all.",
+            hint="Leave out the option `signature`: then the model's call function is converted.",
+        )
+    chosen = _choose(names, signature) if names else "serve"
+    for part in ("inputs", "outputs") if names else ():
         if not getattr(meta_graph.signature_def[chosen], part):
             raise UnsupportedModelError(
                 f"The signature {chosen!r} has no {part}.", hint=f"Choose among: {', '.join(names)}."
             )
-    shutil.copytree(upload, workspace.original)
-    return Prepared("TensorFlow", chosen, producer)
+    copy_graph(upload, meta_graph, workspace.original)
+    if not names:
+        with _moved(workspace.original) as whole:
+            _save_call_as_signature(whole, workspace.original)
+        notes = (*notes, "the SavedModel has no signatures; its call function was converted")
+    if not outputs:
+        return Prepared("TensorFlow", chosen, producer, notes=notes)
+    with _moved(workspace.original) as whole:
+        cut = cut_savedmodel(whole, workspace.original, (chosen, outputs))
+    return Prepared("TensorFlow", chosen, producer, notes=(*notes, *cut.notes), outputs=cut.outputs)
+
+
+@contextlib.contextmanager
+def _moved(folder: Path) -> Iterator[Path]:
+    """The folder at another place, while something else is written where it was."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        yield Path(shutil.move(folder, Path(temporary) / "whole"))
 
 
 def _choose(names: list[str], asked: str | None) -> str:
@@ -68,29 +86,6 @@ def _choose(names: list[str], asked: str | None) -> str:
         f"The SavedModel has several signatures and no {_DEFAULT}: {listed}.",
         hint="Name the one to optimize with the option `signature`.",
     )
-
-
-def _serving_graph(folder: Path) -> saved_model_pb2.SavedModel.MetaGraphDef:
-    """The graph tagged `serve`, read without TensorFlow's loader."""
-    saved_model = read_savedmodel(folder)
-    for meta_graph in saved_model.meta_graphs:
-        if set(meta_graph.meta_info_def.tags) == {"serve"}:
-            _require_variables(folder, meta_graph)
-            return meta_graph
-    found = [",".join(graph.meta_info_def.tags) for graph in saved_model.meta_graphs]
-    raise UnsupportedModelError(
-        f"The SavedModel has no graph tagged 'serve', only: {'; '.join(found)}.",
-        hint="Export it for serving (tf.saved_model.save, or model.export).",
-    )
-
-
-def _require_variables(folder: Path, meta_graph: saved_model_pb2.SavedModel.MetaGraphDef) -> None:
-    holds_variables = any(node.op in ("VarHandleOp", "VariableV2") for node in meta_graph.graph_def.node)
-    if holds_variables and not (folder / "variables" / "variables.index").is_file():
-        raise InvalidModelError(
-            f"The SavedModel {folder.name} lacks its weights: there is no variables/variables.index.",
-            hint="Send the whole folder that was saved.",
-        )
 
 
 def _save_call_as_signature(upload: Path, folder: Path) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import shutil
 import struct
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from flatbuffers import flexbuffers
 from tensorflow.lite.python import schema_py_generated as schema
 
+from optimizer.convert.cut_tflite import cut_tflite
 from optimizer.convert.naming import onnx_output_name, unique_names
 from optimizer.convert.prepared import Prepared, Rounding
 from optimizer.errors import InvalidModelError, UnsupportedModelError
+from optimizer.graph.postprocessing import Node
 from optimizer.model import first_line
 from optimizer.workspace import Workspace
 
@@ -35,19 +38,34 @@ class TfliteFile:
     rounding: Rounding
     output_steps: Mapping[str, float]
     """Output to its quantization step, where it has one: in real units, or 1 where the output is integer."""
+    slots: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """Output of a detection's slots to the output that counts detections, and how many slots each has."""
 
 
-def prepare_tflite(upload: Path, workspace: Workspace) -> Prepared:
+def prepare_tflite(upload: Path, workspace: Workspace, outputs: Sequence[str] = ()) -> Prepared:
     """Copy the file to `Workspace.original`.
 
     Inputs and outputs are called as in the file's signature if it has exactly one, else like its tensors.
 
+    Args:
+        upload: The file.
+        workspace: Where the copy goes.
+        outputs: What shall come out instead: names of outputs or of tensors.
+
     Raises:
         InvalidModelError: If it is no valid TFLite file.
+        InvalidOptionsError: If it has no tensor that was asked for.
     """
-    file = read_tflite(upload)
-    shutil.copyfile(upload, workspace.original)
-    return Prepared("TFLite", "", "TFLite", file.rounding, output_steps=file.output_steps)
+    file, notes = read_tflite(upload), tuple[str, ...]()
+    if outputs:
+        notes = cut_tflite(_parse(upload), outputs, workspace.original)
+        file = read_tflite(workspace.original)
+    else:
+        shutil.copyfile(upload, workspace.original)
+    names = tuple(file.outputs.values()) if outputs else ()
+    return Prepared(
+        "TFLite", "", "TFLite", file.rounding, output_steps=file.output_steps, notes=notes, outputs=names
+    )
 
 
 def read_tflite(path: Path) -> TfliteFile:
@@ -67,7 +85,24 @@ def read_tflite(path: Path) -> TfliteFile:
     outputs = dict(zip(graph.outputs, found, strict=True))
     steps = {name: step for index, name in outputs.items() if (step := _step(model, index))}
     renamed = {names[index]: name for index, name in [*inputs.items(), *outputs.items()]}
-    return TfliteFile(inputs, outputs, renamed, _rounding(model), steps)
+    return TfliteFile(inputs, outputs, renamed, _rounding(model), steps, _slots(model))
+
+
+def tflite_nodes(path: Path) -> tuple[list[Node], list[str]]:
+    """The operators of a file, with its tensors by name, and the names of the tensors that are fed."""
+    model = _parse(path)
+    graph = model.subgraphs[0]
+    names = [tensor.name.decode() for tensor in graph.tensors]
+    kinds = {number: kind for kind, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
+    nodes = []
+    for number, operator in enumerate(graph.operators):
+        code = model.operatorCodes[operator.opcodeIndex]
+        kind = code.customCode.decode() if code.customCode else kinds.get(code.builtinCode, "")
+        taken, given = (
+            tuple(names[i] for i in indices if i >= 0) for indices in (operator.inputs, operator.outputs)
+        )
+        nodes.append(Node(str(number), kind, taken, given))
+    return nodes, [names[index] for index in graph.inputs]
 
 
 def open_interpreter(path: Path, threads: int | None) -> Any:
@@ -147,6 +182,26 @@ def _step(model: Any, index: int) -> float | None:
             source = graph.tensors[operator.inputs[0]]
             return _scale(source) if source.type in _INTEGERS else None
     return None
+
+
+def _slots(model: Any) -> dict[int, tuple[int, int]]:
+    """Outputs of TFLite_Detection_PostProcess, which does not write the slots behind the last detection."""
+    graph, found = model.subgraphs[0], dict[int, tuple[int, int]]()
+    for operator in graph.operators:
+        if model.operatorCodes[operator.opcodeIndex].customCode != b"TFLite_Detection_PostProcess":
+            continue
+        *results, count = (int(index) for index in operator.outputs)
+        try:
+            options = flexbuffers.GetRoot(bytearray(operator.customOptions)).Value
+            classes = int(min(options["max_classes_per_detection"], options["num_classes"]))
+            each = 1 if options.get("use_regular_nms", False) else classes
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, struct.error) as error:
+            raise InvalidModelError(
+                "The options of TFLite_Detection_PostProcess cannot be read.", hint="Export the model again."
+            ) from error
+        if count in graph.outputs:
+            found |= {index: (count, each) for index in results if index in graph.outputs}
+    return found
 
 
 def _scale(tensor: Any) -> float | None:

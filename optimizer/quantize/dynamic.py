@@ -14,7 +14,12 @@ import numpy as np
 from optimizer.graph.structure import all_graphs, with_shapes
 from optimizer.model import Model, PassResult
 from optimizer.quantize.model_edges import finished, prepared, tool_failure
-from optimizer.quantize.selection import Selection, dynamic_selection, names_to_keep
+from optimizer.quantize.selection import (
+    Selection,
+    dynamic_selection,
+    names_to_keep,
+    postprocessing_to_keep,
+)
 from optimizer.steps import QuantizeDynamic
 
 if TYPE_CHECKING:
@@ -34,14 +39,15 @@ def quantize_dynamic(model: Model, step: QuantizeDynamic) -> PassResult:
         UnsupportedModelError: If nothing is left to quantize, or ONNX Runtime's quantizer gives up.
     """
     before = prepared(model)
-    kept = names_to_keep(before, step.keep_float)
+    postprocessing, notes = postprocessing_to_keep(before)
+    kept = names_to_keep(before, step.keep_float) | postprocessing
     proto = gemm_as_matmul(before)
     selection = dynamic_selection(proto, step.operators, kept)
     chosen = set(selection.nodes)
     operators = Counter(node.op_type for node in before.graph.node if node.name in chosen)
     after = _quantize(proto, step, selection)
     changes = tuple(f"{n} {name} with INT8 weights" for name, n in sorted(operators.items()))
-    return PassResult(finished(before, after, _WHAT), changes, selection.refusals)
+    return PassResult(finished(before, after, _WHAT), changes, (*notes, *selection.refusals))
 
 
 def _quantize(proto: onnx.ModelProto, step: QuantizeDynamic, selection: Selection) -> onnx.ModelProto:

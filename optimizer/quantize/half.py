@@ -14,7 +14,7 @@ from optimizer.errors import UnsupportedModelError
 from optimizer.graph.structure import all_nodes
 from optimizer.model import Model, PassResult
 from optimizer.quantize.model_edges import finished, prepared, tool_failure
-from optimizer.quantize.selection import names_to_keep
+from optimizer.quantize.selection import names_to_keep, postprocessing_to_keep
 from optimizer.steps import ConvertHalf
 
 if TYPE_CHECKING:
@@ -41,12 +41,13 @@ def convert_half(model: Model, step: ConvertHalf) -> PassResult:
         UnsupportedModelError: If there is nothing to convert, or ONNX Runtime's converter gives up.
     """
     before = prepared(model, smallest_opset=1)
-    kept = names_to_keep(before, step.keep_float)
+    postprocessing, notes = postprocessing_to_keep(before)
+    kept = names_to_keep(before, step.keep_float) | postprocessing
     out_of_range, refusals = _range_check(before)
     after = _convert(before, sorted({*kept, *out_of_range}))
     result = finished(before, after, _WHAT)
     count = sum(tensor.data_type == tensor.FLOAT16 for tensor in result.to_proto().graph.initializer)
-    return PassResult(result, (f"{count} constants in FP16",), refusals)
+    return PassResult(result, (f"{count} constants in FP16",), (*notes, *refusals))
 
 
 def _convert(before: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optimizer.errors import InvalidOptionsError, UnsupportedModelError
-from optimizer.graph.structure import STANDARD_DOMAINS, all_nodes
+from optimizer.graph.postprocessing import find_postprocessing, onnx_nodes
+from optimizer.graph.structure import STANDARD_DOMAINS, all_nodes, true_inputs
 from optimizer.steps import DynamicOperators, StaticOperators
 
 if TYPE_CHECKING:
@@ -54,6 +55,15 @@ def names_to_keep(proto: onnx.ModelProto, patterns: Iterable[str]) -> frozenset[
             )
         kept.update(matches)
     return frozenset(kept)
+
+
+def postprocessing_to_keep(proto: onnx.ModelProto) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Names of the nodes of post-processing, which stay in float, and a sentence on them."""
+    found = find_postprocessing(onnx_nodes(proto.graph), [value.name for value in true_inputs(proto.graph)])
+    if not found.operators:
+        return frozenset(), ()
+    kinds = ", ".join(found.operators)
+    return found.nodes, (f"Post-processing around {kinds} stays in float: {len(found.nodes)} nodes.",)
 
 
 def static_selection(

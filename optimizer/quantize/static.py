@@ -18,7 +18,12 @@ from optimizer.errors import UnsupportedModelError
 from optimizer.graph.structure import all_graphs, value_types, with_shapes
 from optimizer.model import Model, PassResult
 from optimizer.quantize.model_edges import finished, prepared, tool_failure
-from optimizer.quantize.selection import Selection, names_to_keep, static_selection
+from optimizer.quantize.selection import (
+    Selection,
+    names_to_keep,
+    postprocessing_to_keep,
+    static_selection,
+)
 from optimizer.steps import QuantizeStatic
 
 if TYPE_CHECKING:
@@ -45,7 +50,8 @@ def quantize_static(model: Model, step: QuantizeStatic, ranges: Ranges) -> PassR
         UnsupportedModelError: If nothing is left to quantize, or ONNX Runtime's quantizer gives up.
     """
     before = prepared(model)
-    kept = names_to_keep(before, step.keep_float)
+    postprocessing, notes = postprocessing_to_keep(before)
+    kept = names_to_keep(before, step.keep_float) | postprocessing
     proto = _with_types(before, ranges)
     selection = static_selection(proto, step.operators, kept, ranges.values)
     if not selection.nodes:
@@ -56,7 +62,9 @@ def quantize_static(model: Model, step: QuantizeStatic, ranges: Ranges) -> PassR
     _unshare_biases(proto, selection)
     after = _quantize(proto, step, ranges, selection)
     result = finished(before, after, _WHAT)
-    return PassResult(result, _changes(result, step), (*selection.refusals, *_saturation(result, step)))
+    return PassResult(
+        result, _changes(result, step), (*notes, *selection.refusals, *_saturation(result, step))
+    )
 
 
 def _with_types(before: onnx.ModelProto, ranges: Ranges) -> onnx.ModelProto:

@@ -6,6 +6,7 @@ compares `get_providers()[0]` with what was asked for.
 
 from optimizer.runtime.native import PROVIDERS, runtime_version
 from optimizer.runtime.offline import optimize_basic
+from optimizer.runtime.opsets import newest_opset
 from optimizer.runtime.probe import usable_providers
 from optimizer.runtime.session import BoundRun, Session, fixed_batch_of, open_session
 
@@ -14,6 +15,7 @@ __all__ = [
     "BoundRun",
     "Session",
     "fixed_batch_of",
+    "newest_opset",
     "open_session",
     "optimize_basic",
     "runtime_version",

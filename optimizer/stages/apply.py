@@ -5,8 +5,9 @@ from __future__ import annotations
 from optimizer.calibrate import Ranges
 from optimizer.errors import InvalidOptionsError
 from optimizer.graph import count
+from optimizer.graph.structure import opset
 from optimizer.isolation import Reporter
-from optimizer.model import load_model, save_model, sha256
+from optimizer.model import Model, load_model, save_model, sha256
 from optimizer.recipe import StepInputs, apply_recipe
 from optimizer.results import Candidate, Plan, Probe
 from optimizer.runtime import open_session
@@ -32,8 +33,11 @@ def run(request: StageRequest, reporter: Reporter) -> None:
     save_model(result.model, path)
     open_session(path, probe.provider, probe.threads)
     digest = sha256(path)
-    twin = same_file(files, recipe, digest)
+    refused = _other_opset(result.model, request.goal.opset)
+    twin = None if refused else same_file(files, recipe, digest)
     if twin:
+        refused = f"it is the same file as {twin}"
+    if refused:
         path.unlink()
     files.write(
         f"candidates/{recipe.name}",
@@ -43,9 +47,17 @@ def run(request: StageRequest, reporter: Reporter) -> None:
             sha256=digest,
             counts=count(result.model),
             changes=(*result.changes, *result.refusals),
-            refused=f"it is the same file as {twin}" if twin else None,
+            refused=refused,
         ),
     )
+
+
+def _other_opset(model: Model, wanted: int | None) -> str | None:
+    """Why a file may not be chosen that a step has raised to another operator set than asked for."""
+    found = opset(model.to_proto())
+    if wanted is None or found == wanted:
+        return None
+    return f"it needs operator set {found}, and the option opset asks for {wanted}"
 
 
 def same_file(files: Workspace, recipe: Recipe, digest: str) -> str | None:

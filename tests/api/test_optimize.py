@@ -44,6 +44,14 @@ def test_a_model_becomes_a_job(client: httpx.Client, jobs: Jobs) -> None:
     assert jobs.records.need(job["id"]).files["upload"].filename == "model.bin"
 
 
+def test_what_shall_come_out_reaches_the_job(client: httpx.Client, jobs: Jobs) -> None:
+    asked = {"outputs": ["y", "logits"], "opset": 18, "fixed_shapes": {"x": [1, 4]}}
+    job = post(client, asked).json()
+    goal = jobs.records.need(job["id"]).spec.goal
+    assert (goal.outputs, goal.opset, goal.fixed_shapes) == (("y", "logits"), 18, {"x": (1, 4)})
+    assert asked.items() <= job["goal"].items()
+
+
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="a rule for x86")
 @pytest.mark.parametrize(
     ("options", "target"),

@@ -87,6 +87,32 @@ def test_convert_and_benchmark_give_their_results_as_json(
     assert second.ratio.n >= 2
 
 
+def test_convert_and_inspect_end_a_model_where_outputs_says(
+    onnxpress: Command, upload: Upload, tmp_path: Path
+) -> None:
+    asked = ("--outputs", "scores,logits", "--json")
+    done = onnxpress.run("convert", str(upload.model), "-o", "cut.onnx", *asked)
+    assert done.returncode == 0, done.stderr
+    conversion = Conversion.model_validate_json(done.stdout)
+    assert [spec.name for spec in conversion.outputs] == ["scores", "logits"]
+    assert [value.name for value in load_model(tmp_path / "cut.onnx").to_proto().graph.output] == [
+        "scores",
+        "logits",
+    ]
+    done = onnxpress.run("inspect", str(upload.model), *asked)
+    assert done.returncode == 0, done.stderr
+    assert Inspection.model_validate_json(done.stdout).conversion.outputs == conversion.outputs
+
+
+def test_convert_takes_an_operator_set_and_shapes(onnxpress: Command, upload: Upload, tmp_path: Path) -> None:
+    asked = ("--opset", "18", "--fixed-shapes", "image:2,3,12,12")
+    done = onnxpress.run("convert", str(upload.model), "-o", "fixed.onnx", *asked, "--json")
+    assert done.returncode == 0, done.stderr
+    conversion = Conversion.model_validate_json(done.stdout)
+    assert [spec.shape for spec in (*conversion.inputs, *conversion.outputs)] == [(2, 3, 12, 12), (2, 5)]
+    assert load_model(tmp_path / "fixed.onnx").graph_ir.opset_imports[""] == 18
+
+
 def test_an_error_names_what_is_wrong_and_has_its_exit_code(onnxpress: Command, upload: Upload) -> None:
     broken = upload.model.with_name("broken.onnx")
     broken.write_bytes(upload.model.read_bytes()[:400])
@@ -108,6 +134,13 @@ def test_an_error_names_what_is_wrong_and_has_its_exit_code(onnxpress: Command, 
         ("optimize", model, "--evaluation", str(other)): ("InvalidDataError", 6, "image"),
         ("optimize", model, "--evaluation", str(wrong)): ("InvalidDataError", 6, "class id 99"),
         ("optimize", model, "-o", str(other)): ("InvalidOptionsError", 2, "other.npz"),
+        ("optimize", model, "--outputs", "logit"): ("InvalidOptionsError", 2, "logit"),
+        ("convert", model, "-o", "x.onnx", "--opset", "99"): ("InvalidOptionsError", 2, "99"),
+        ("convert", model, "-o", "x.onnx", "--fixed-shapes", "image:1,2"): (
+            "InvalidOptionsError",
+            2,
+            "image",
+        ),
         ("optimize", model, "--provider", "cuda"): ("UnavailableProviderError", 7, "cuda"),
     }
     for arguments, (kind, code, named) in cases.items():

@@ -9,6 +9,9 @@ from typing import Any
 from optimizer.errors import InvalidModelError, UnsafeModelError, UnsupportedModelError
 from optimizer.model import first_line
 
+# Named like a custom operator, but part of TFLite itself.
+_BUILT_IN = {"TFLite_Detection_PostProcess"}
+
 
 def scan_tflite(path: Path) -> None:
     """Scan a TFLite model; `scan` says what it raises."""
@@ -50,7 +53,7 @@ def _read(content: bytes) -> tuple[set[str], bool]:
         # Before 2020 the code stood in one byte, `deprecated_builtin_code`; the larger of both counts.
         builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         name = _text(code.CustomCode())
-        if builtin == schema.BuiltinOperator.CUSTOM or name:
+        if (builtin == schema.BuiltinOperator.CUSTOM or name) and name not in _BUILT_IN:
             names.add(name or "(without a name)")
     return names, _length(model, "ExternalBufferGroups") > 0 or _length(model, "ExternalBuffers") > 0
 
