@@ -62,9 +62,7 @@ def convert_model(
             return copy_onnx(upload, workspace.converted)
         _prepare_environment(format)
         prepared = _prepare(upload, format, workspace, goal)
-        prepared, session = _convert(prepared, workspace)
-        prepared = _with_note_of_growth(prepared, upload, workspace)
-        return _prove(prepared, session, (workspace, format, samples))
+        return _convert_and_prove(prepared, upload, (workspace, format, samples))
     except MemoryError as error:
         raise ResourceLimitError(
             f"Converting {upload.name} needs more memory than the stage may use.",
@@ -115,12 +113,32 @@ def _prepare(upload: Path, format: Format, workspace: Workspace, goal: Goal) -> 
     return prepare_keras(upload, format, workspace)
 
 
-def _convert(prepared: Prepared, workspace: Workspace) -> tuple[Prepared, Session]:
+def _convert_and_prove(
+    prepared: Prepared, upload: Path, request: tuple[Workspace, Format, Path | None]
+) -> Conversion:
+    """Convert into the fastest form; where that answers otherwise than the upload, into the exact one."""
+    workspace = request[0]
+    fast, session = _convert(prepared, workspace)
+    try:
+        return _prove(_with_note_of_growth(fast, upload, workspace), session, request)
+    except UnsupportedModelError:
+        if fast.runtime != "TensorFlow" or fast.rounding != "dynamic":
+            raise
+    exact, session = _convert(prepared, workspace, exact=True)
+    note = "rows keep scales of their own, which is slower: one for all of them answered otherwise"
+    exact = _with_note_of_growth(replace(exact, notes=(*exact.notes, note)), upload, workspace)
+    return _prove(exact, session, request)
+
+
+def _convert(prepared: Prepared, workspace: Workspace, *, exact: bool = False) -> tuple[Prepared, Session]:
     """Write the ONNX file and load it."""
     from optimizer.convert import tf2onnx_tool
+    from optimizer.convert.dynamic_graph import expose_dynamic_kernels
 
     if prepared.runtime == "TensorFlow":
         proto = tf2onnx_tool.convert_savedmodel(workspace.original, prepared.signature)
+        if expose_dynamic_kernels(proto, exact=exact):
+            prepared = replace(prepared, rounding="dynamic")
         return _write(proto, prepared, workspace)
     from optimizer.convert.tflite import read_tflite
 
