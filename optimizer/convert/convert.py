@@ -125,7 +125,7 @@ def _convert_and_prove(
         if fast.runtime != "TensorFlow" or fast.rounding != "dynamic":
             raise
     exact, session = _convert(prepared, workspace, exact=True)
-    note = "rows keep scales of their own, which is slower: one for all of them answered otherwise"
+    note = "activations are rounded as in the upload, which is slower: rounded faster it answered otherwise"
     exact = _with_note_of_growth(replace(exact, notes=(*exact.notes, note)), upload, workspace)
     return _prove(exact, session, request)
 
@@ -134,10 +134,14 @@ def _convert(prepared: Prepared, workspace: Workspace, *, exact: bool = False) -
     """Write the ONNX file and load it."""
     from optimizer.convert import tf2onnx_tool
     from optimizer.convert.dynamic_graph import expose_dynamic_kernels
+    from optimizer.convert.four_bit_graph import keep_four_bits, unpacks_four_bits
 
     if prepared.runtime == "TensorFlow":
         proto = tf2onnx_tool.convert_savedmodel(workspace.original, prepared.signature)
-        if expose_dynamic_kernels(proto, exact=exact):
+        rounds = expose_dynamic_kernels(proto, exact=exact)
+        if unpacks_four_bits(workspace.original):
+            rounds |= keep_four_bits(proto, exact=exact)
+        if rounds:
             prepared = replace(prepared, rounding="dynamic")
         return _write(proto, prepared, workspace)
     from optimizer.convert.tflite import read_tflite

@@ -12,7 +12,7 @@ from keras_models import convert, save_keras
 from optimizer.convert.dynamic_graph import expose_dynamic_kernels
 from optimizer.runtime import open_session
 
-EXACT = "rows keep scales of their own"
+EXACT = "rounded as in the upload"
 
 
 def dense() -> Any:
