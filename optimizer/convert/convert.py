@@ -15,7 +15,6 @@ from optimizer.errors import (
     InvalidModelError,
     InvalidOptionsError,
     ResourceLimitError,
-    ToolError,
     UnsupportedModelError,
 )
 from optimizer.evaluate import output_kinds
@@ -144,19 +143,31 @@ def _convert(prepared: Prepared, workspace: Workspace, *, exact: bool = False) -
         if rounds:
             prepared = replace(prepared, rounding="dynamic")
         return _write(proto, prepared, workspace)
+    proto, prepared = _convert_tflite(workspace.original, prepared)
+    return _write(proto, prepared, workspace)
+
+
+def _convert_tflite(path: Path, prepared: Prepared) -> tuple[onnx.ModelProto, Prepared]:
+    """Convert a TFLite file, whose weights stay in its own types."""
+    from optimizer.convert.dynamic_graph import expose_dynamic_kernels
+    from optimizer.convert.float_graph import compute_in_float
+    from optimizer.convert.narrow_weights import keep_half_weights, keep_integer_weights
+    from optimizer.convert.tf2onnx_tool import convert_tflite
     from optimizer.convert.tflite import read_tflite
 
-    names = read_tflite(workspace.original).tensor_names
-    proto = tf2onnx_tool.convert_tflite(workspace.original, names, dequantize=False)
-    try:
-        return _write(proto, prepared, workspace)
-    except (UnsupportedModelError, ToolError):
-        if prepared.rounding == "none":
-            raise
-        # ONNX Runtime has no kernels for some integer types of TFLite, such as 16-bit activations.
-        proto = tf2onnx_tool.convert_tflite(workspace.original, names, dequantize=True)
-        note = "the file's integer operators were converted to float"
-        return _write(proto, replace(prepared, rounding="dynamic", notes=(*prepared.notes, note)), workspace)
+    file = read_tflite(path)
+    proto = convert_tflite(path, file.tensor_names)
+    if file.has_wide_activations:
+        compute_in_float(proto)
+        note = "its 16-bit activations have no integer kernels in ONNX Runtime: they were converted to float"
+        prepared = replace(prepared, rounding="dynamic", notes=(*prepared.notes, note))
+    elif prepared.rounding == "dynamic":
+        expose_dynamic_kernels(proto)
+    if prepared.rounding == "dynamic":
+        keep_integer_weights(proto)
+    if file.has_half_weights:
+        keep_half_weights(proto)
+    return proto, prepared
 
 
 def _with_note_of_growth(prepared: Prepared, upload: Path, workspace: Workspace) -> Prepared:

@@ -1,12 +1,13 @@
-"""Brings layers that Keras quantized to INT8 into the form that ONNX Runtime computes fast.
+"""Brings products of activations that are rounded at each call into the form that ONNX Runtime computes fast.
 
     Keras:  q = round(x * s),  s = 127 / (max|x| + eps) by row     y = (q @ W) / (s * w)
     fused:  q, t, z = DynamicQuantizeLinear(x)                     y = (q @ W) * (t * (1 / w))
     exact:  q = round(x * s) + 128,  z = 128                       y = (q @ W) / (s * w)
 
-with MatMulInteger for @, which subtracts the zero points. On x86-64 signed activations make it 5 to 10 times
-slower than a float MatMul, so they are unsigned in both forms. The weights are unsigned too, W + 128 with the
-zero point 128: signed ones saturate in the kernels' 16-bit sums where the processor has no VNNI.
+with MatMulInteger for @, which subtracts the zero points; `rounded_products` has TFLite's form. On x86-64
+signed activations make it 5 to 10 times slower than a float MatMul, so they are unsigned in both forms. The
+weights are unsigned too, W + 128 with the zero point 128: signed ones saturate in the kernels' 16-bit sums
+where the processor has no VNNI.
 
 The fused form has one scale for all rows. That is not what Keras computes, but as near to the float model,
 and one operator; the exact form serves where that does not hold. Its Div has to stay one: ONNX Runtime fuses
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from optimizer.convert.graph_lookup import drop_unused, look_up
-from optimizer.convert.rounded_products import Product, Scaled, find_division, find_product
+from optimizer.convert.rounded_products import Product, Scaled, find_division, find_hybrid, find_product
 
 _ZERO = 128
 _ZERO_POINT = "unsigned_zero_point"
@@ -44,15 +45,14 @@ def expose_dynamic_kernels(proto: onnx.ModelProto, *, exact: bool = False) -> bo
     writer = _Writer(graph)
     written: dict[str, list[onnx.NodeProto]] = {}  # by the value whose node they replace
     for node in graph.node:
-        product = find_product(node, lookup)
-        if product is None:
-            continue
-        scaled = None if exact else find_division(product, lookup)
+        product, scaled = find_product(node, lookup), find_hybrid(node, lookup)
+        if product is not None and not exact:
+            scaled = find_division(product, lookup)
         if scaled is not None:
             nodes = list(writer.fused(scaled))
             nodes[-1].output[0] = scaled.result
             written[scaled.result] = nodes
-        else:
+        elif product is not None:
             written[node.output[0]] = list(writer.exact(product))
     if not written:
         return False

@@ -115,7 +115,7 @@ def _make_unsigned(graph: onnx.GraphProto) -> None:
         if zero_point is None or zero_point.dtype != np.int8 or zero_point.size != 1:
             continue
         moved: set[str] = set()
-        ends = _ends(node.output[0], lookup, moved)
+        ends = find_ends(node.output[0], lookup, moved)
         if ends is None or any(not _has_zero_point(end, zero_point, lookup) for end in ends):
             continue
         unsigned = (zero_point.astype(np.int16) + 128).astype(np.uint8)
@@ -132,10 +132,14 @@ def _enclose_signed_edges(graph: onnx.GraphProto) -> None:
     lookup = look_up(graph)
     for node in list(graph.node):
         kernel = lookup.producers.get(node.input[0]) if _quantizes(node) else None
-        if kernel is not None and kernel.op_type in _KERNELS and _ends(node.output[0], lookup, set()) is None:
+        if (
+            kernel is not None
+            and kernel.op_type in _KERNELS
+            and find_ends(node.output[0], lookup, set()) is None
+        ):
             _requantize(graph, node)
     for value in graph.input:
-        ends = _ends(value.name, lookup, set())
+        ends = find_ends(value.name, lookup, set())
         if value.type.tensor_type.elem_type != onnx.TensorProto.INT8 or not ends:
             continue
         scale, zero_point = ends[0].input[1], lookup.constant(ends[0].input[-1])
@@ -165,7 +169,7 @@ def _quantizes(node: onnx.NodeProto) -> bool:
     return node.op_type == "QuantizeLinear" and len(node.input) == 3
 
 
-def _ends(value: str, lookup: Lookup, moved: set[str]) -> list[onnx.NodeProto] | None:
+def find_ends(value: str, lookup: Lookup, moved: set[str]) -> list[onnx.NodeProto] | None:
     """The DequantizeLinear nodes that read a value or what moves make of it; None if others read it too."""
     moved.add(value)
     readers = lookup.consumers.get(value, [])
@@ -176,7 +180,7 @@ def _ends(value: str, lookup: Lookup, moved: set[str]) -> list[onnx.NodeProto] |
         if reader.op_type == "DequantizeLinear" and reader.input[0] == value:
             found.append(reader)
             continue
-        behind = _ends(reader.output[0], lookup, moved) if reader.op_type in MOVES else None
+        behind = find_ends(reader.output[0], lookup, moved) if reader.op_type in MOVES else None
         if behind is None:
             return None
         found += behind

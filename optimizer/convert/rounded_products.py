@@ -1,9 +1,11 @@
-"""Finds the products that layers quantized by Keras compute, in a converted graph.
+"""Finds the products of activations that are rounded at each call, in a converted graph.
 
-    q = round(x * s),  s = 127 / (max|x| + eps) by row;   y = (q @ W) / (s * w)
+    Keras   q = round(x * s),  s = 127 / (max|x| + eps) by row;   y = (q @ W) / (s * w)
+    TFLite  q, t, z = DynamicQuantizeLinear(x);                   y = (t * (q - z)) @ (W / w)
 
-where W is constant and int8, and @ a MatMulInteger. Moves (Transpose, Reshape, ...) may stand before and
-behind the product: they are what is left of an einsum.
+where W is constant and int8, and @ Keras' MatMulInteger, or the MatMul that TFLite's hybrid operators are
+converted to. Moves (Transpose, Reshape, ...) may stand before and behind Keras' product: they are what is
+left of an einsum.
 """
 
 from __future__ import annotations
@@ -77,6 +79,25 @@ def find_division(product: Product, lookup: Lookup) -> Scaled | None:
             return None
         value = node.output[0]
     return None
+
+
+def find_hybrid(node: onnx.NodeProto, lookup: Lookup) -> Scaled | None:
+    """TFLite's product with itself as its end; None where a node is another one."""
+    if node.op_type != "MatMul":
+        return None
+    activations = lookup.producer(node.input[0], "DequantizeLinear")
+    weights = lookup.producer(node.input[1], "DequantizeLinear")
+    if activations is None or weights is None or len(weights.input) < 3:
+        return None
+    rounding = lookup.producer(activations.input[0], "DynamicQuantizeLinear")
+    values, scale = lookup.constant(weights.input[0]), lookup.constant(weights.input[1])
+    if rounding is None or values is None or values.dtype != np.int8 or values.ndim != 2 or scale is None:
+        return None
+    by_column = scale.size == 1 or [a.i % 2 for a in weights.attribute if a.name == "axis"] in ([], [1])
+    if not by_column or _may_offset(weights.input[2], lookup):
+        return None
+    product = Product(node, values, activations.input[0], ())
+    return Scaled(product, rounding.input[0], (), np.reciprocal(scale.reshape(-1)), node.output[0])
 
 
 def _may_offset(zero_point: str, lookup: Lookup) -> bool:
