@@ -134,12 +134,15 @@ def _convert(prepared: Prepared, workspace: Workspace, *, exact: bool = False) -
     from optimizer.convert import tf2onnx_tool
     from optimizer.convert.dynamic_graph import expose_dynamic_kernels
     from optimizer.convert.four_bit_graph import keep_four_bits, unpacks_four_bits
+    from optimizer.convert.trained_rounding import keep_trained_rounding, output_steps
 
     if prepared.runtime == "TensorFlow":
         proto = tf2onnx_tool.convert_savedmodel(workspace.original, prepared.signature)
         rounds = expose_dynamic_kernels(proto, exact=exact)
         if unpacks_four_bits(workspace.original):
             rounds |= keep_four_bits(proto, exact=exact)
+        if keep_trained_rounding(proto):
+            prepared = replace(prepared, rounding="static", output_steps=output_steps(proto))
         if rounds:
             prepared = replace(prepared, rounding="dynamic")
         return _write(proto, prepared, workspace)

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from optimizer.convert.weight_steps import find_steps, zero_points
+
 BLOCK_SIZES = (128, 64, 32, 16)
 _LEVELS = 16
 _ROUNDING = 2e-6
@@ -54,32 +56,15 @@ def _blocks(weights: NDArray[Any], size: int) -> NDArray[np.float32]:
 
 
 def _fit(blocks: NDArray[np.float32]) -> Grid | None:
-    """Try the smallest weight of each block as 1, 2, ... 15 steps; the largest step that fits is taken."""
     columns, count, size = blocks.shape
     flat = blocks.reshape(-1, size)
-    magnitudes = np.abs(flat)
-    smallest = np.where(magnitudes > 0, magnitudes, np.inf).min(1)  # [all blocks]
-    steps = np.zeros(flat.shape, np.int8)
-    scales = np.ones(len(flat), np.float32)
-    left = np.flatnonzero(np.isfinite(smallest))
-    for number in range(1, _LEVELS):
-        tried = flat[left] * (number / smallest[left])[:, None]
-        rounded = np.rint(tried)
-        fits = (np.abs(tried - rounded) <= _ROUNDING * _LEVELS).all(1)
-        fits &= np.maximum(rounded.max(1), 0) - np.minimum(rounded.min(1), 0) < _LEVELS
-        steps[left[fits]] = rounded[fits]
-        left = left[~fits]
-    if left.size:
+    found = find_steps(flat, _LEVELS)
+    if found is None:
         return None
-    largest = np.abs(steps).argmax(1)
-    at = np.arange(len(flat)), largest
-    used = steps[at] != 0
-    scales[used] = flat[at][used] / steps[at][used]
-    if (np.abs(steps * scales[:, None] - flat) > _ROUNDING * magnitudes).any():
+    steps, scales = found
+    if (np.abs(steps * scales[:, None] - flat) > _ROUNDING * np.abs(flat)).any():
         return None
-    zero_points = np.clip(8, np.maximum(-steps.min(1), 0), _LEVELS - 1 - np.maximum(steps.max(1), 0))
-    integers = (steps + zero_points[:, None]).astype(np.uint8)
+    zeros = zero_points(steps, _LEVELS).astype(np.uint8)
+    integers = (steps + zeros[:, None]).astype(np.uint8)
     shape = columns, count
-    return Grid(
-        integers.reshape(blocks.shape), scales.reshape(shape), zero_points.astype(np.uint8).reshape(shape)
-    )
+    return Grid(integers.reshape(blocks.shape), scales.reshape(shape), zeros.reshape(shape))
