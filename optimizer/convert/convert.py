@@ -14,7 +14,6 @@ from optimizer.data import open_dataset
 from optimizer.errors import (
     InvalidModelError,
     ResourceLimitError,
-    ToolError,
     UnsupportedModelError,
 )
 from optimizer.evaluate import output_kinds
@@ -55,6 +54,7 @@ def convert_model(
         UnsupportedModelError: If an operator or layer cannot be converted, or the result differs.
     """
     _clear(workspace)
+    request = (workspace, format, samples)
     try:
         if format == "onnx":
             from optimizer.convert.onnx_file import copy_onnx, prepare_onnx
@@ -63,12 +63,10 @@ def convert_model(
                 return copy_onnx(upload, workspace)
             prepared, proto = prepare_onnx(upload, workspace, goal)
             prepared, session = _write(proto, prepared, workspace, goal)
-        else:
-            _prepare_environment(format)
-            prepared = _prepare(upload, format, workspace, goal)
-            prepared, session = _convert(prepared, workspace, goal)
-        prepared = _with_note_of_growth(prepared, upload, workspace)
-        return _prove(prepared, session, (workspace, format, samples))
+            return _prove(_with_note_of_growth(prepared, upload, workspace), session, request)
+        _prepare_environment(format)
+        prepared = _prepare(upload, format, workspace, goal)
+        return _convert_and_prove(prepared, upload, goal, request)
     except MemoryError as error:
         raise ResourceLimitError(
             f"Converting {upload.name} needs more memory than the stage may use.",
@@ -118,27 +116,67 @@ def _prepare(upload: Path, format: Format, workspace: Workspace, goal: Goal) -> 
     return prepare_keras(upload, format, workspace, goal.outputs)
 
 
-def _convert(prepared: Prepared, workspace: Workspace, goal: Goal) -> tuple[Prepared, Session]:
+def _convert_and_prove(
+    prepared: Prepared, upload: Path, goal: Goal, request: tuple[Workspace, Format, Path | None]
+) -> Conversion:
+    """Convert into the fastest form; where that answers otherwise than the upload, into the exact one."""
+    workspace = request[0]
+    fast, session = _convert(prepared, workspace, goal)
+    try:
+        return _prove(_with_note_of_growth(fast, upload, workspace), session, request)
+    except UnsupportedModelError:
+        if fast.runtime != "TensorFlow" or fast.rounding != "dynamic":
+            raise
+    exact, session = _convert(prepared, workspace, goal, exact=True)
+    note = "activations are rounded as in the upload, which is slower: rounded faster it answered otherwise"
+    exact = _with_note_of_growth(replace(exact, notes=(*exact.notes, note)), upload, workspace)
+    return _prove(exact, session, request)
+
+
+def _convert(
+    prepared: Prepared, workspace: Workspace, goal: Goal, *, exact: bool = False
+) -> tuple[Prepared, Session]:
     """Write the ONNX file and load it."""
     from optimizer.convert import tf2onnx_tool
+    from optimizer.convert.dynamic_graph import expose_dynamic_kernels
+    from optimizer.convert.four_bit_graph import keep_four_bits, unpacks_four_bits
+    from optimizer.convert.trained_rounding import keep_trained_rounding, output_steps
 
     if prepared.runtime == "TensorFlow":
         proto = tf2onnx_tool.convert_savedmodel(workspace.original, prepared.signature)
+        rounds = expose_dynamic_kernels(proto, exact=exact)
+        if unpacks_four_bits(workspace.original):
+            rounds |= keep_four_bits(proto, exact=exact)
+        if keep_trained_rounding(proto):
+            prepared = replace(prepared, rounding="static", output_steps=output_steps(proto))
+        if rounds:
+            prepared = replace(prepared, rounding="dynamic")
         return _write(proto, prepared, workspace, goal)
+    proto, prepared = _convert_tflite(workspace.original, prepared)
+    return _write(proto, prepared, workspace, goal)
+
+
+def _convert_tflite(path: Path, prepared: Prepared) -> tuple[onnx.ModelProto, Prepared]:
+    """Convert a TFLite file, whose weights stay in its own types."""
+    from optimizer.convert.dynamic_graph import expose_dynamic_kernels
+    from optimizer.convert.float_graph import compute_in_float
+    from optimizer.convert.narrow_weights import keep_half_weights, keep_integer_weights
+    from optimizer.convert.tf2onnx_tool import convert_tflite
     from optimizer.convert.tflite import read_tflite
 
-    names = read_tflite(workspace.original).tensor_names
-    proto = tf2onnx_tool.convert_tflite(workspace.original, names, dequantize=False)
-    try:
-        return _write(proto, prepared, workspace, goal)
-    except (UnsupportedModelError, ToolError):
-        if prepared.rounding == "none":
-            raise
-        # ONNX Runtime has no kernels for some integer types of TFLite, such as 16-bit activations.
-        proto = tf2onnx_tool.convert_tflite(workspace.original, names, dequantize=True)
-        note = "the file's integer operators were converted to float"
+    file = read_tflite(path)
+    proto = convert_tflite(path, file.tensor_names)
+    if file.has_wide_activations:
+        compute_in_float(proto)
+        note = "its 16-bit activations have no integer kernels in ONNX Runtime: they were converted to float"
         prepared = replace(prepared, rounding="dynamic", notes=(*prepared.notes, note))
-        return _write(proto, prepared, workspace, goal)
+    elif prepared.rounding == "dynamic":
+        expose_dynamic_kernels(proto)
+    if prepared.rounding == "dynamic":
+        keep_integer_weights(proto)
+    if file.has_half_weights:
+        keep_half_weights(proto)
+    return proto, prepared
 
 
 def _with_note_of_growth(prepared: Prepared, upload: Path, workspace: Workspace) -> Prepared:

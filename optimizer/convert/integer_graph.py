@@ -12,35 +12,14 @@ unsigned activations; it makes signed ones unsigned where one DQ follows at once
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-_MOVES = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"})
+from optimizer.convert.graph_lookup import MOVES, Lookup, look_up
+
 _KERNELS = frozenset({"Conv", "MatMul", "Gemm"})
-
-
-@dataclass(frozen=True)
-class _Lookup:
-    """A graph's nodes and constants by the names of their values."""
-
-    producers: Mapping[str, onnx.NodeProto]
-    consumers: Mapping[str, list[onnx.NodeProto]]
-    uses: Mapping[str, int]
-    constants: Mapping[str, onnx.TensorProto]
-
-    def only_consumer(self, value: str) -> onnx.NodeProto | None:
-        """The node that alone reads a value, which is no output of the graph either."""
-        return self.consumers[value][0] if self.uses[value] == 1 and value in self.consumers else None
-
-    def constant(self, value: str) -> NDArray[np.generic] | None:
-        """The value of an initializer; None for any other."""
-        return numpy_helper.to_array(self.constants[value]) if value in self.constants else None
 
 
 def expose_integer_kernels(proto: onnx.ModelProto) -> None:
@@ -52,28 +31,9 @@ def expose_integer_kernels(proto: onnx.ModelProto) -> None:
     _make_unsigned(graph)
 
 
-def _look_up(graph: onnx.GraphProto) -> _Lookup:
-    consumers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            consumers.setdefault(name, []).append(node)
-    uses = Counter({name: len(nodes) for name, nodes in consumers.items()})
-    uses.update(value.name for value in graph.output)
-    for node in graph.node:  # a nested graph may read any value around it
-        for attribute in node.attribute:
-            for nested in [attribute.g, *attribute.graphs]:
-                uses.update(name for inner in nested.node for name in inner.input)
-    return _Lookup(
-        producers={name: node for node in graph.node for name in node.output},
-        consumers=consumers,
-        uses=uses,
-        constants={tensor.name: tensor for tensor in graph.initializer},
-    )
-
-
 def _drop_clamp(graph: onnx.GraphProto) -> bool:
     """Remove one Relu or Clip that the QuantizeLinear behind it makes needless."""
-    lookup = _look_up(graph)
+    lookup = look_up(graph)
     for node in graph.node:
         quantize = lookup.only_consumer(node.output[0]) if node.op_type in ("Relu", "Clip") else None
         if quantize is not None and _covers(node, quantize, lookup):
@@ -83,7 +43,7 @@ def _drop_clamp(graph: onnx.GraphProto) -> bool:
     return False
 
 
-def _covers(clamp: onnx.NodeProto, quantize: onnx.NodeProto, lookup: _Lookup) -> bool:
+def _covers(clamp: onnx.NodeProto, quantize: onnx.NodeProto, lookup: Lookup) -> bool:
     """Whether the ends of a clamp are the ends of the integers that a QuantizeLinear gives."""
     if quantize.op_type != "QuantizeLinear" or len(quantize.input) < 3:
         return False
@@ -101,7 +61,7 @@ def _covers(clamp: onnx.NodeProto, quantize: onnx.NodeProto, lookup: _Lookup) ->
     return True
 
 
-def _bounds(clip: onnx.NodeProto, lookup: _Lookup) -> list[np.float32 | None]:
+def _bounds(clip: onnx.NodeProto, lookup: Lookup) -> list[np.float32 | None]:
     """Both ends of a Clip; NaN, which covers nothing, where one is computed."""
     found: list[np.float32 | None] = []
     for name in [*clip.input[1:], "", ""][:2]:
@@ -112,9 +72,9 @@ def _bounds(clip: onnx.NodeProto, lookup: _Lookup) -> list[np.float32 | None]:
 
 def _move_outwards(graph: onnx.GraphProto) -> bool:
     """Swap one Transpose or Reshape with the DequantizeLinear or QuantizeLinear between it and a kernel."""
-    lookup = _look_up(graph)
+    lookup = look_up(graph)
     for node in graph.node:
-        if node.op_type not in _MOVES or any(name not in lookup.constants for name in node.input[1:]):
+        if node.op_type not in MOVES or any(name not in lookup.constants for name in node.input[1:]):
             continue
         before, after = lookup.producers.get(node.input[0]), lookup.only_consumer(node.output[0])
         if before is None or after is None or lookup.uses[node.input[0]] != 1:
@@ -126,7 +86,7 @@ def _move_outwards(graph: onnx.GraphProto) -> bool:
     return False
 
 
-def _has_one(node: onnx.NodeProto, lookup: _Lookup) -> bool:
+def _has_one(node: onnx.NodeProto, lookup: Lookup) -> bool:
     """Whether one constant scale holds for all that a node quantizes, and it is no constant itself."""
     scale = lookup.constant(node.input[1])
     return scale is not None and scale.size == 1 and node.input[0] not in lookup.constants
@@ -149,13 +109,13 @@ def _swap(graph: onnx.GraphProto, first: onnx.NodeProto, second: onnx.NodeProto)
 
 def _make_unsigned(graph: onnx.GraphProto) -> None:
     """Turn the int8 values that stand between QuantizeLinear and DequantizeLinear into uint8."""
-    lookup = _look_up(graph)
+    lookup = look_up(graph)
     for node in list(graph.node):
         zero_point = lookup.constant(node.input[2]) if _quantizes(node) else None
         if zero_point is None or zero_point.dtype != np.int8 or zero_point.size != 1:
             continue
         moved: set[str] = set()
-        ends = _ends(node.output[0], lookup, moved)
+        ends = find_ends(node.output[0], lookup, moved)
         if ends is None or any(not _has_zero_point(end, zero_point, lookup) for end in ends):
             continue
         unsigned = (zero_point.astype(np.int16) + 128).astype(np.uint8)
@@ -169,13 +129,17 @@ def _make_unsigned(graph: onnx.GraphProto) -> None:
 
 def _enclose_signed_edges(graph: onnx.GraphProto) -> None:
     """Put a pair of nodes beside int8 inputs and outputs, so that all between them can be uint8."""
-    lookup = _look_up(graph)
+    lookup = look_up(graph)
     for node in list(graph.node):
         kernel = lookup.producers.get(node.input[0]) if _quantizes(node) else None
-        if kernel is not None and kernel.op_type in _KERNELS and _ends(node.output[0], lookup, set()) is None:
+        if (
+            kernel is not None
+            and kernel.op_type in _KERNELS
+            and find_ends(node.output[0], lookup, set()) is None
+        ):
             _requantize(graph, node)
     for value in graph.input:
-        ends = _ends(value.name, lookup, set())
+        ends = find_ends(value.name, lookup, set())
         if value.type.tensor_type.elem_type != onnx.TensorProto.INT8 or not ends:
             continue
         scale, zero_point = ends[0].input[1], lookup.constant(ends[0].input[-1])
@@ -205,7 +169,7 @@ def _quantizes(node: onnx.NodeProto) -> bool:
     return node.op_type == "QuantizeLinear" and len(node.input) == 3
 
 
-def _ends(value: str, lookup: _Lookup, moved: set[str]) -> list[onnx.NodeProto] | None:
+def find_ends(value: str, lookup: Lookup, moved: set[str]) -> list[onnx.NodeProto] | None:
     """The DequantizeLinear nodes that read a value or what moves make of it; None if others read it too."""
     moved.add(value)
     readers = lookup.consumers.get(value, [])
@@ -216,13 +180,13 @@ def _ends(value: str, lookup: _Lookup, moved: set[str]) -> list[onnx.NodeProto] 
         if reader.op_type == "DequantizeLinear" and reader.input[0] == value:
             found.append(reader)
             continue
-        behind = _ends(reader.output[0], lookup, moved) if reader.op_type in _MOVES else None
+        behind = find_ends(reader.output[0], lookup, moved) if reader.op_type in MOVES else None
         if behind is None:
             return None
         found += behind
     return found
 
 
-def _has_zero_point(node: onnx.NodeProto, expected: NDArray[np.generic], lookup: _Lookup) -> bool:
+def _has_zero_point(node: onnx.NodeProto, expected: NDArray[np.generic], lookup: Lookup) -> bool:
     found = lookup.constant(node.input[2]) if len(node.input) == 3 else None
     return found is not None and found.dtype == expected.dtype and bool((found == expected).all())

@@ -100,13 +100,12 @@ def _convert_savedmodel(folder: Path, signature: str) -> onnx.ModelProto:
         return proto
 
 
-def convert_tflite(path: Path, names: Mapping[str, str], *, dequantize: bool) -> onnx.ModelProto:
+def convert_tflite(path: Path, names: Mapping[str, str]) -> onnx.ModelProto:
     """Convert a TFLite file.
 
     Args:
         path: The file.
         names: Tensor names of inputs and outputs to the names they shall have.
-        dequantize: Compute in float what the file computes in integers.
 
     Raises:
         UnsupportedModelError: Naming each operator and node that has no converter.
@@ -119,7 +118,6 @@ def convert_tflite(path: Path, names: Mapping[str, str], *, dequantize: bool) ->
                 opset=OPSET,
                 tflite_path=str(path),
                 tensors_to_rename=dict(names),
-                dequantize=dequantize,
             )
         complaints.raise_any()
         proto = _optimized(graph, path.name)

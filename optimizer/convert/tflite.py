@@ -38,6 +38,10 @@ class TfliteFile:
     rounding: Rounding
     output_steps: Mapping[str, float]
     """Output to its quantization step, where it has one: in real units, or 1 where the output is integer."""
+    has_wide_activations: bool
+    """Whether it rounds activations to 16 bits."""
+    has_half_weights: bool
+    """Whether it stores weights as float16."""
     slots: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     """Output of a detection's slots to the output that counts detections, and how many slots each has."""
 
@@ -85,7 +89,18 @@ def read_tflite(path: Path) -> TfliteFile:
     outputs = dict(zip(graph.outputs, found, strict=True))
     steps = {name: step for index, name in outputs.items() if (step := _step(model, index))}
     renamed = {names[index]: name for index, name in [*inputs.items(), *outputs.items()]}
-    return TfliteFile(inputs, outputs, renamed, _rounding(model), steps, _slots(model))
+    return TfliteFile(
+        inputs,
+        outputs,
+        renamed,
+        _rounding(graph),
+        steps,
+        has_wide_activations=any(
+            _is_quantized(t) and t.type == schema.TensorType.INT16 for t in graph.tensors
+        ),
+        has_half_weights=any(t.type == schema.TensorType.FLOAT16 for t in graph.tensors),
+        slots=_slots(model),
+    )
 
 
 def tflite_nodes(path: Path) -> tuple[list[Node], list[str]]:
@@ -157,18 +172,20 @@ def _signature_names(model: Any) -> dict[int, str]:
     return {entry.tensorIndex: entry.name.decode() for entry in entries}
 
 
-def _rounding(model: Any) -> Rounding:
-    """Integers that operators compute have fixed scales; integer weights alone mean scales at each call."""
-    graph = model.subgraphs[0]
-    computed = {index for operator in graph.operators for index in operator.outputs}
-    quantized = {
-        index
-        for index, tensor in enumerate(graph.tensors)
-        if tensor.type in _INTEGERS and _scale(tensor) is not None
-    }
-    if quantized & (computed | set(graph.inputs)):
+def _rounding(graph: Any) -> Rounding:
+    """Computed integers have fixed scales; floats that meet integer weights get theirs at each call."""
+    computed = {index for operator in graph.operators for index in operator.outputs} | set(graph.inputs)
+    quantized = {index for index, tensor in enumerate(graph.tensors) if _is_quantized(tensor)}
+    floats = {index for index in computed if graph.tensors[index].type == schema.TensorType.FLOAT32}
+    if any(floats & set(o.inputs) and (quantized - computed) & set(o.inputs) for o in graph.operators):
+        return "dynamic"
+    if quantized & computed:
         return "static"
     return "dynamic" if quantized else "none"
+
+
+def _is_quantized(tensor: Any) -> bool:
+    return tensor.type in _INTEGERS and _scale(tensor) is not None
 
 
 def _step(model: Any, index: int) -> float | None:
