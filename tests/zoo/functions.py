@@ -24,14 +24,14 @@ def _savedmodel(
     return ZooModel(save.__name__, family, "savedmodel", build, samples, signature)
 
 
-def _save(folder: Path, function: Function, **shapes: tuple[int | None, ...]) -> None:
-    """Save a function of float32 inputs."""
+def _save(folder: Path, function: Function, *variables: Any, **shapes: tuple[int | None, ...]) -> None:
+    """Save a function of float32 inputs with the variables that it reads."""
     import tensorflow as tf
 
     specs = [tf.TensorSpec(shape, tf.float32, name=name) for name, shape in shapes.items()]
     serve = tf.function(function, input_signature=specs)
     module = tf.Module()
-    module.serve = serve
+    module.serve, module.weights = serve, variables
     tf.saved_model.save(module, str(folder), signatures=serve)
 
 
@@ -169,7 +169,7 @@ def fake_quantized_mlp(folder: Path) -> None:
         y = fake(tf.nn.relu(y), 0.0, 2.5)
         return {"y": fake(y @ fake(second, -1.0, 1.0, narrow_range=True), -4.0, 4.0)}
 
-    _save(folder, function, x=(None, 12))
+    _save(folder, function, first, second, x=(None, 12))
 
 
 def fake_quantized_cnn(folder: Path) -> None:
@@ -189,7 +189,7 @@ def fake_quantized_cnn(folder: Path) -> None:
         y = tf.nn.depthwise_conv2d(y, tf.reshape(turned, (3, 3, 6, 1)), [1, 2, 2, 1], "SAME")
         return {"y": fake(tf.reduce_mean(y, (1, 2)), -4.0, 4.0)}
 
-    _save(folder, function, x=(None, 10, 10, 3))
+    _save(folder, function, weight, deep, low, high, x=(None, 10, 10, 3))
 
 
 def _normal_x(*shape: int) -> Sampler:
