@@ -87,12 +87,6 @@ def cnn_transposed() -> Any:
     )
 
 
-def cnn_transposed_dilated() -> Any:
-    from keras import layers
-
-    return _network((9, 9, 3), [layers.Conv2DTranspose(4, 3, dilation_rate=2), layers.ReLU()])
-
-
 def cnn_separable() -> Any:
     from keras import layers
 
@@ -138,11 +132,11 @@ def cnn_squeeze_excite() -> Any:
 
 
 def unet() -> Any:
-    """Upsampling by nearest neighbour and bilinear, with skips; image sizes are free."""
+    """Upsampling by nearest neighbour and bilinear, with skips."""
     import keras
     from keras import layers
 
-    x = keras.Input((None, None, 3), name="x")
+    x = keras.Input((16, 20, 3), name="x")
     wide = layers.Conv2D(6, 3, padding="same", activation="relu")(x)
     middle = layers.Conv2D(8, 3, padding="same", activation="relu")(layers.MaxPooling2D()(wide))
     deep = layers.Conv2D(12, 3, padding="same", activation="relu")(layers.MaxPooling2D()(middle))
@@ -226,7 +220,6 @@ MODELS: tuple[ZooModel, ...] = (
             cnn_grouped,
             cnn_dilated,
             cnn_transposed,
-            cnn_transposed_dilated,
             cnn_separable,
             cnn_odd_padding,
             cnn_squeeze_excite,

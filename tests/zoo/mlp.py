@@ -43,7 +43,7 @@ def mlp_activations() -> Any:
     names = (
         "relu6", "selu", "elu", "softplus", "softsign", "hard_sigmoid", "exponential", "gelu", "silu",
         "leaky_relu", "mish", "hard_silu", "log_softmax", "celu", "glu", "hard_tanh", "hard_shrink",
-        "soft_shrink", "tanh_shrink", "squareplus", "sparse_plus", "threshold", "log_sigmoid",
+        "soft_shrink", "tanh_shrink", "squareplus", "sparse_plus", "sparse_sigmoid", "log_sigmoid",
     )  # fmt: skip
     x = keras.Input((8,), name="x")
     branches = [layers.Dense(4, activation=name)(x) for name in names]
