@@ -140,6 +140,21 @@ def test_a_checkpoint_of_the_first_version_is_read(tmp_path: Path) -> None:
     assert conversion.parity is not None
 
 
+@pytest.mark.parametrize("inside", ["", "run"])
+def test_a_checkpoint_whose_files_have_endings_alone_is_read(tmp_path: Path, inside: str) -> None:
+    # What a saver writes that is told a folder instead of a name.
+    upload = save(tmp_path / "upload", inference) / inside
+    upload.mkdir(exist_ok=True)
+    for path in (tmp_path / "upload").glob("model.ckpt.*"):
+        path.rename(upload / path.name.removeprefix("model.ckpt"))
+    (tmp_path / "upload" / "checkpoint").unlink()
+    (upload / "checkpoint").write_text('model_checkpoint_path: "/home/them/run/"\n')
+    assert detect(tmp_path / "upload") == "checkpoint"
+    scan(tmp_path / "upload", "checkpoint")
+    conversion, _ = convert(tmp_path / "upload", "checkpoint", tmp_path)
+    assert [spec.name for spec in conversion.outputs] == ["scores"]
+
+
 def test_a_graph_beside_a_checkpoint_stands_in_for_its_meta(tmp_path: Path) -> None:
     import tensorflow as tf
 
