@@ -140,6 +140,19 @@ def test_a_checkpoint_of_the_first_version_is_read(tmp_path: Path) -> None:
     assert conversion.parity is not None
 
 
+def averaging(v1: Any) -> None:
+    """A moving average of the batch, as BatchNormalization keeps it."""
+    x = v1.placeholder(v1.float32, (None, 2), name="x")
+    mean = v1.get_variable("mean", initializer=WEIGHT[0], trainable=False, use_resource=False)
+    v1.assign_sub(mean, (mean - v1.reduce_mean(x, 0)) * 0.01)
+    v1.nn.softmax(v1.matmul(x - mean, v1.get_variable("weight", initializer=WEIGHT)), name="scores")
+
+
+def test_the_update_of_a_moving_average_is_no_result(tmp_path: Path) -> None:
+    conversion, _ = convert(save(tmp_path / "upload", averaging), "checkpoint", tmp_path)
+    assert [spec.name for spec in conversion.outputs] == ["scores"]
+
+
 @pytest.mark.parametrize("inside", ["", "run"])
 def test_a_checkpoint_whose_files_have_endings_alone_is_read(tmp_path: Path, inside: str) -> None:
     # What a saver writes that is told a folder instead of a name.

@@ -18,25 +18,25 @@ from zoo import (
 )
 from zoo.model import ZooModel
 
-ZOO: dict[str, ZooModel] = {
-    model.name: model
-    for family in (
-        mlp,
-        cnn,
-        applications,
-        recurrent,
-        attention,
-        norms,
-        multi_io,
-        preprocessing,
-        precision,
-        quantized,
-        functions,
-        tf1,
-        tflite,
-        keras2,
-    )
-    for model in family.MODELS
-}
+_MODELS = (
+    *mlp.MODELS,
+    *cnn.MODELS,
+    *applications.MODELS,
+    *recurrent.MODELS,
+    *attention.MODELS,
+    *norms.MODELS,
+    *multi_io.MODELS,
+    *preprocessing.MODELS,
+    *precision.MODELS,
+    *quantized.MODELS,
+    *functions.MODELS,
+    *tf1.MODELS,
+    *tflite.MODELS,
+    *keras2.MODELS,
+)
+
+ZOO: dict[str, ZooModel] = {model.name: model for model in _MODELS}
+if len(ZOO) < len(_MODELS):
+    raise ValueError("two models of the zoo share a name")
 
 __all__ = ["ZOO", "ZooModel"]

@@ -110,7 +110,7 @@ def vision_transformer() -> Any:
 
     x = keras.Input((16, 16, 3), name="image")
     y = layers.Reshape((16, 24))(layers.Conv2D(24, 4, strides=4)(x))
-    y = layers.Add()([y, layers.Embedding(16, 24)(keras.ops.arange(16))])
+    y = y + layers.Embedding(16, 24)(keras.ops.arange(16))
     for _ in range(2):
         y = _encoder(y, 4, 24, before=True)
     y = layers.GlobalAveragePooling1D()(layers.LayerNormalization(epsilon=1e-6)(y))
