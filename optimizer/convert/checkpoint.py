@@ -52,7 +52,7 @@ def prepare_checkpoint(upload: Path, workspace: Workspace, outputs: Sequence[str
     check_graph(graph_def)
     strip_private_attributes(graph_def)
     resolve_defaults(graph_def, {node_name(name) for name in ends.inputs})
-    values = dict(_read_weights(upload / files.prefix, graph_def, saved_as))
+    values = dict(_read_weights(f"{upload}/{files.prefix}", graph_def, saved_as))
     names = save_graph(_frozen(graph_def, ends, values), ends, workspace.original)
     return Prepared("TensorFlow", SIGNATURE, "TensorFlow 1 checkpoint", notes=ends.notes, outputs=names)
 
@@ -87,11 +87,13 @@ def _strings(node: Any) -> list[str]:
 
 
 def _read_weights(
-    prefix: Path, graph_def: Any, saved_as: Mapping[str, tuple[str, str]]
+    prefix: str, graph_def: Any, saved_as: Mapping[str, tuple[str, str]]
 ) -> Iterator[tuple[str, NDArray[Any]]]:
     """The value of each variable of a graph."""
+    shown_as = Path(prefix).name
     try:
-        reader = tf.train.load_checkpoint(str(prefix))
+        # Not load_checkpoint: of a prefix that is a folder it follows the path in the file `checkpoint`.
+        reader = tf.compat.v1.train.NewCheckpointReader(prefix)
         there = reader.get_variable_to_shape_map()
         for node in graph_def.node:
             if node.op not in VARIABLES:
@@ -99,14 +101,14 @@ def _read_weights(
             name, part = saved_as.get(node.name, (node.name, ""))
             if name not in there:
                 raise InvalidModelError(
-                    f"The checkpoint {prefix.name} has no value for the variable {node.name}.",
+                    f"The checkpoint {shown_as} has no value for the variable {node.name}.",
                     hint="Give the checkpoint that belongs to this graph.",
                 )
             value = np.asarray(reader.get_tensor(name))
             yield node.name, _sliced(value, part)
     except (ValueError, RuntimeError, tf.errors.OpError) as error:
         raise InvalidModelError(
-            f"The checkpoint {prefix.name} cannot be read: {first_line(error)}.",
+            f"The checkpoint {shown_as} cannot be read: {first_line(error)}.",
             hint="Check that all of its files are there, and complete.",
         ) from error
 

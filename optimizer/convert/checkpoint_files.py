@@ -26,7 +26,17 @@ class CheckpointFiles:
     graph: str
     """The .meta file, or a graph (.pb, .pbtxt) that lies beside a checkpoint without one."""
     prefix: str
-    """What the names of the files with weights begin with: `model.ckpt-7`."""
+    """What the names of the files with weights begin with: `model.ckpt-7`; may be empty."""
+
+    @property
+    def place(self) -> str:
+        """The folder of the files with weights."""
+        return self.prefix.rpartition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """The prefix without its folder; empty where the files are called `.index` and `.data-...`."""
+        return self.prefix.rpartition("/")[2]
 
 
 def file_names(folder: Path) -> list[str]:
@@ -93,7 +103,7 @@ def find_checkpoint(folder: Path) -> CheckpointFiles:
     found = checkpoints(file_names(folder))
     if not found:
         raise InvalidModelError(f"{folder.name} holds no checkpoint.", hint="Give all files of a checkpoint.")
-    latest = [files for files in found if _latest(folder, files) == PurePosixPath(files.prefix).name]
+    latest = [files for files in found if _latest(folder / files.place) == files.name]
     if len(latest) == 1:
         return latest[0]
     if len(found) > 1:
@@ -122,10 +132,10 @@ def _is_other(name: str) -> bool:
     )
 
 
-def _latest(folder: Path, files: CheckpointFiles) -> str:
-    """The latest checkpoint in the folder of one, as the text file `checkpoint` tells; else ""."""
-    path = (folder / files.prefix).with_name("checkpoint")
+def _latest(folder: Path) -> str | None:
+    """The name of the latest checkpoint in a folder, as its text file `checkpoint` tells."""
+    path = folder / "checkpoint"
     if not path.is_file() or path.stat().st_size > _STATE_BYTES:
-        return ""
+        return None
     state = _STATE.search(path.read_text(encoding="utf-8", errors="replace"))
-    return PurePosixPath(state[1].replace("\\", "/")).name if state else ""
+    return state[1].replace("\\", "/").rpartition("/")[2] if state else None

@@ -140,6 +140,7 @@ class _Graph:
             if name in behind - no_result and not self.consumers.get(name, set()) - no_result
         ]
         results = [name for name in results if not self._is_left_of_loop(name)] or results
+        results = self._not_assigned(results) or results
         if not results:
             raise UnsupportedModelError(
                 "The graph has no result that depends on its inputs; its last nodes are: "
@@ -155,6 +156,12 @@ class _Graph:
         node = self.nodes[name]
         source = self.nodes.get(node_name(node.input[0])) if node.input else None
         return node.op == "Exit" or (node.op == "Identity" and source is not None and source.op in _LOOPS)
+
+    def _not_assigned(self, names: Sequence[str]) -> list[str]:
+        """Those that do more than change a variable, as the update of a moving average does."""
+        assigns = [name for name, node in self.nodes.items() if node.op.startswith("Assign")]
+        updates = self.reached(assigns, set())
+        return [name for name in names if not self.consumers.get(name) or self.consumers[name] - updates]
 
     def _predictions(
         self, results: Sequence[str], depend: Mapping[str, set[str]], apart: set[str]

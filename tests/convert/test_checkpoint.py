@@ -140,6 +140,34 @@ def test_a_checkpoint_of_the_first_version_is_read(tmp_path: Path) -> None:
     assert conversion.parity is not None
 
 
+def averaging(v1: Any) -> None:
+    """A moving average of the batch, as BatchNormalization keeps it."""
+    x = v1.placeholder(v1.float32, (None, 2), name="x")
+    mean = v1.get_variable("mean", initializer=WEIGHT[0], trainable=False, use_resource=False)
+    v1.assign_sub(mean, (mean - v1.reduce_mean(x, 0)) * 0.01)
+    v1.nn.softmax(v1.matmul(x - mean, v1.get_variable("weight", initializer=WEIGHT)), name="scores")
+
+
+def test_the_update_of_a_moving_average_is_no_result(tmp_path: Path) -> None:
+    conversion, _ = convert(save(tmp_path / "upload", averaging), "checkpoint", tmp_path)
+    assert [spec.name for spec in conversion.outputs] == ["scores"]
+
+
+@pytest.mark.parametrize("inside", ["", "run"])
+def test_a_checkpoint_whose_files_have_endings_alone_is_read(tmp_path: Path, inside: str) -> None:
+    # What a saver writes that is told a folder instead of a name.
+    upload = save(tmp_path / "upload", inference) / inside
+    upload.mkdir(exist_ok=True)
+    for path in (tmp_path / "upload").glob("model.ckpt.*"):
+        path.rename(upload / path.name.removeprefix("model.ckpt"))
+    (tmp_path / "upload" / "checkpoint").unlink()
+    (upload / "checkpoint").write_text('model_checkpoint_path: "/home/them/run/"\n')
+    assert detect(tmp_path / "upload") == "checkpoint"
+    scan(tmp_path / "upload", "checkpoint")
+    conversion, _ = convert(tmp_path / "upload", "checkpoint", tmp_path)
+    assert [spec.name for spec in conversion.outputs] == ["scores"]
+
+
 def test_a_graph_beside_a_checkpoint_stands_in_for_its_meta(tmp_path: Path) -> None:
     import tensorflow as tf
 

@@ -22,14 +22,18 @@ if TYPE_CHECKING:
 def scan_checkpoint(folder: Path) -> None:
     """Scan a checkpoint; `scan` says what it raises."""
     files = find_checkpoint(folder)
-    prefix = folder / files.prefix
-    for path in [folder / files.graph, *prefix.parent.iterdir()]:
-        if path.name.startswith(prefix.name) and (path.is_symlink() or not path.is_file()):
+    beside = [path for path in (folder / files.place).iterdir() if _belongs(path.name, files)]
+    for path in [folder / files.graph, *beside]:
+        if path.is_symlink() or not path.is_file():
             raise UnsafeModelError(
                 f"{path.name} of the checkpoint is a link or no file.",
                 hint="Copy the folder with the files that the links mean: cp -rL.",
             )
     read_checkpoint_graph(folder, files)
+
+
+def _belongs(name: str, files: CheckpointFiles) -> bool:
+    return name == files.name or name.startswith(f"{files.name}.")
 
 
 def read_checkpoint_graph(folder: Path, files: CheckpointFiles) -> graph_pb2.GraphDef:

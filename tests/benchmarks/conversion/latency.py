@@ -1,0 +1,52 @@
+"""Our ONNX file against plain tf2onnx's, both in each launch, by the rules of `optimizer.benchmark`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.conversion.records import Record
+
+from optimizer.benchmark import LaunchRequest, LaunchTimes, MeasureSettings, measure_pair
+from optimizer.errors import OptimizerError, ToolError
+from optimizer.results import Interval
+
+LAUNCH = (
+    "import sys; from optimizer.benchmark import LaunchRequest, time_launch; "
+    "print(time_launch(LaunchRequest.model_validate_json(sys.stdin.read())).model_dump_json())"
+)
+
+
+class Latency(Record):
+    """How many times faster our file is than plain tf2onnx's."""
+
+    words: str = ""
+    latency_ms: float | None = None
+    """Of our file."""
+    ratio: Interval | None = None
+
+
+def measure(folder: Path, launches: int) -> Latency:
+    """Compare the two files of a model's folder at batch size 1, with one thread."""
+    theirs, ours = folder / "plain.onnx", folder / "ours-0" / "converted.onnx"
+    if not theirs.is_file() or not ours.is_file():
+        return Latency(words="-")
+    try:
+        row = measure_pair("ours", theirs, ours, MeasureSettings(launches=launches), _launch)
+    except OptimizerError as error:
+        return Latency(words=error.message)
+    return Latency(latency_ms=row.latency_ms, ratio=row.ratio)
+
+
+def _launch(request: LaunchRequest) -> LaunchTimes:
+    done = subprocess.run(
+        [sys.executable, "-c", LAUNCH],
+        input=request.model_dump_json(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise ToolError(f"a launch failed: {done.stderr.strip().splitlines()[-1]}", hint="Run it by hand.")
+    return LaunchTimes.model_validate_json(done.stdout)

@@ -1,0 +1,49 @@
+"""A model of each family of the zoo converts with parity; `tests/benchmarks/conversion` runs them all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from keras_models import convert
+from zoo import ZOO
+
+from optimizer.convert.detect import detect
+from optimizer.convert.scan import scan
+
+REPRESENTATIVES = (
+    "mlp_mixer",
+    "cnn_odd_padding",
+    "unet",
+    "mobilenet",
+    "gru_masked",
+    "sequence_to_sequence",
+    "encoder_decoder",
+    "group_norm",
+    "recommender",
+    "tabular",
+    "cnn_mixed_float16",
+    "einsum_int8",
+    "detection_head",
+    "fake_quantized_cnn",
+    "tf1_savedmodel_cnn",
+    "tf1_frozen_while_loop",
+    "tflite_residual_cnn_int8",
+)
+
+
+@pytest.mark.parametrize("name", REPRESENTATIVES)
+def test_a_model_of_the_zoo_computes_the_same_as_onnx(name: str, tmp_path: Path) -> None:
+    model = ZOO[name]
+    upload, samples = model.build(tmp_path), model.write_samples(tmp_path)
+    assert detect(upload) == model.format
+    scan(upload, model.format)
+    conversion, _ = convert(upload, model.format, tmp_path, signature=model.signature, samples=samples)
+    assert conversion.parity is not None
+    assert conversion.parity.batch_sizes == (1,) if model.family == "tflite" else (1, 3)
+    assert conversion.parity.inputs_from == ("generated" if samples is None else "samples")
+    for output in conversion.parity.outputs:
+        if output.measure == "agreement":
+            assert output.value >= output.tolerance
+        else:
+            assert output.value <= output.tolerance

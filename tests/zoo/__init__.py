@@ -1,0 +1,42 @@
+"""Builds the models that conversion is judged by: seeded, random weights, one module a family."""
+
+from zoo import (
+    applications,
+    attention,
+    cnn,
+    functions,
+    keras2,
+    mlp,
+    multi_io,
+    norms,
+    precision,
+    preprocessing,
+    quantized,
+    recurrent,
+    tf1,
+    tflite,
+)
+from zoo.model import ZooModel
+
+_MODELS = (
+    *mlp.MODELS,
+    *cnn.MODELS,
+    *applications.MODELS,
+    *recurrent.MODELS,
+    *attention.MODELS,
+    *norms.MODELS,
+    *multi_io.MODELS,
+    *preprocessing.MODELS,
+    *precision.MODELS,
+    *quantized.MODELS,
+    *functions.MODELS,
+    *tf1.MODELS,
+    *tflite.MODELS,
+    *keras2.MODELS,
+)
+
+ZOO: dict[str, ZooModel] = {model.name: model for model in _MODELS}
+if len(ZOO) < len(_MODELS):
+    raise ValueError("two models of the zoo share a name")
+
+__all__ = ["ZOO", "ZooModel"]
