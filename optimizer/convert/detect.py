@@ -5,7 +5,6 @@ Light enough for the moment of submission: nothing is loaded, and no framework i
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 from pathlib import Path
@@ -19,6 +18,7 @@ from optimizer.convert.upload import (
     is_keras_archive,
     member_names,
     model_folder,
+    read_json,
 )
 from optimizer.errors import InvalidModelError, UnsupportedModelError
 from optimizer.model import first_line
@@ -94,9 +94,9 @@ def _detect_archive(path: Path) -> Format:
 def _detect_keras(path: Path) -> Format:
     try:
         with zipfile.ZipFile(path) as archive:
-            metadata = json.loads(archive.read("metadata.json"))
+            metadata = read_json(archive, "metadata.json")
         version = str(metadata["keras_version"])
-    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, OSError) as error:
+    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise InvalidModelError(
             f"{path.name} looks like a .keras file, but its metadata.json has no keras_version.",
             hint="Save the model again with model.save('model.keras').",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from optimizer.convert.checkpoint_files import checkpoints, file_names, refuse_incomplete
 from optimizer.errors import InvalidModelError
@@ -13,6 +15,7 @@ from optimizer.model import first_line
 SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 _GZIP = b"\x1f\x8b"
 _MEMBERS_LOOKED_AT = 20_000
+_JSON_BYTES = 64 << 20
 
 
 def prepare_upload(path: Path, folder: Path) -> Path:
@@ -125,6 +128,18 @@ def member_names(path: Path) -> list[str]:
             f"{path.name} is a damaged archive: {first_line(error)}.",
             hint="Check that the upload or download is complete, or pack it again.",
         ) from error
+
+
+def read_json(archive: zipfile.ZipFile, name: str) -> Any:
+    """Parse a small JSON file of an archive.
+
+    Raises:
+        ValueError: If it is no JSON, or larger than any that describes a model.
+        RecursionError: If it nests too deeply.
+    """
+    if archive.getinfo(name).file_size > _JSON_BYTES:
+        raise ValueError(f"{name} is larger than {_JSON_BYTES >> 20} MiB")
+    return json.loads(archive.read(name))
 
 
 def holds_savedmodel(path: Path) -> bool:
