@@ -92,8 +92,8 @@ def test_what_can_be_converted_is_allowed(operators: dict[str, Any]) -> None:
     [
         "CollectiveReduceV2", "DebugIdentityV2", "EncodeProto", "FixedUnigramCandidateSampler",
         "DumpTensorV2", "IteratorV2", "LMDBReader", "LoadAndRemapMatrix", "MatchingFiles", "PyFuncStateless",
-        "RecordInput", "RemoteCall", "Skipgram", "TPUExecute", "TensorDataset", "WorkerHeartbeat", "WriteGraphSummary",
-        "XlaHostCompute", "XlaCallModule", "_HostSend",
+        "RecordInput", "RemoteCall", "Skipgram", "TPUExecute", "TensorDataset", "WorkerHeartbeat",
+        "WriteGraphSummary", "XlaHostCompute", "XlaCallModule", "_HostSend",
     ],
 )  # fmt: skip
 def test_an_operator_of_each_kind_is_refused_by_name(plain: Path, operator: str) -> None:
