@@ -143,7 +143,7 @@ def _hollow(graph_ir: onnx_ir.Model, least_bytes: int) -> Iterator[dict[str, onn
     try:
         for name, tensor in large.items():
             initializers[name].const_value = onnx_ir.ExternalTensor(
-                "weights", 0, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=name
+                "weights", 0, tensor.nbytes, tensor.dtype, shape=onnx_ir.Shape(shape_of(tensor)), name=name
             )
         yield large
     finally:
@@ -161,6 +161,11 @@ def to_light_proto(
         proto = onnx_ir.to_proto(graph_ir)
     inline(proto, graph_ir, set(large))
     return proto, large
+
+
+def shape_of(tensor: onnx_ir.TensorProtocol) -> tuple[int, ...]:
+    """The sizes of a tensor, which are numbers."""
+    return tuple(tensor.shape.numpy())
 
 
 def inline(proto: onnx.ModelProto, graph_ir: onnx_ir.Model, kept: set[str]) -> None:
@@ -188,8 +193,7 @@ def withhold(graph_ir: onnx_ir.Model) -> tuple[onnx.ModelProto, dict[str, onnx_i
     del proto.graph.input[:]
     proto.graph.input.extend(kept)
     for name, tensor in large.items():
-        shape = [int(size) for size in tensor.shape]
-        proto.graph.input.append(helper.make_tensor_value_info(name, int(tensor.dtype), shape))
+        proto.graph.input.append(helper.make_tensor_value_info(name, int(tensor.dtype), shape_of(tensor)))
     return proto, large
 
 
@@ -214,4 +218,4 @@ def write_with_data(graph_ir: onnx_ir.Model, path: Path) -> bytes:
         for tensor in proto.graph.initializer:
             if tensor.name in large:
                 point_to_data(tensor, data_file(path).name, *writer.add(large[tensor.name]))
-    return proto.SerializeToString()
+    return bytes(proto.SerializeToString())

@@ -157,6 +157,12 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def file_sha256(path: Path) -> str:
+    """The hash of one file alone, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def file_bytes(path: Path) -> int:
     """The size of a file, of a model's files or of a folder's files together, in bytes."""
     files = path.rglob("*") if path.is_dir() else model_files(path)

@@ -30,7 +30,7 @@ def wide_proto() -> onnx.ModelProto:
     """Two layers of 1.3 and 1.6 MB, one of them a Gemm as PyTorch exports it, and nodes that do nothing."""
     rng = np.random.default_rng(5)
     proto = parser.parse_model(TEXT)
-    weights = {
+    weights: dict[str, np.ndarray] = {
         "first": rng.normal(size=(512, 640)).astype(np.float32) / 20,
         "second": rng.normal(size=(640, 640)).astype(np.float32) / 20,
         "bias": rng.normal(size=640).astype(np.float32),

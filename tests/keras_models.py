@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from optimizer.convert.convert import convert_model
+from optimizer.external_data import PROTO_BYTES
 from optimizer.goal import Goal
 from optimizer.results import Conversion, Format
 from optimizer.workspace import Workspace
@@ -21,12 +22,13 @@ def convert(
     signature: str | None = None,
     outputs: tuple[str, ...] = (),
     samples: Path | None = None,
+    largest_bytes: int = PROTO_BYTES,
 ) -> tuple[Conversion, Workspace]:
     """Convert a file in a workspace of its own."""
     workspace = Workspace(folder / f"{upload.name}.workspace")
     workspace.folder.mkdir()
     return convert_model(
-        upload, format, workspace, Goal(signature=signature, outputs=outputs), samples
+        upload, format, workspace, Goal(signature=signature, outputs=outputs), samples, largest_bytes
     ), workspace
 
 

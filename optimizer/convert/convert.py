@@ -19,6 +19,7 @@ from optimizer.errors import (
     UnsupportedModelError,
 )
 from optimizer.evaluate import output_kinds
+from optimizer.external_data import PROTO_BYTES, remove_model
 from optimizer.goal import Goal
 from optimizer.model import file_bytes, first_line, from_proto, write_atomically
 from optimizer.results import Conversion, Format
@@ -32,8 +33,13 @@ _GROWTH = 1.1
 _GROWTH_BYTES = 100_000  # of nodes and names
 
 
-def convert_model(
-    upload: Path, format: Format, workspace: Workspace, goal: Goal, samples: Path | None
+def convert_model(  # noqa: PLR0913  # the limit is for tests: a model above it takes minutes
+    upload: Path,
+    format: Format,
+    workspace: Workspace,
+    goal: Goal,
+    samples: Path | None,
+    largest_bytes: int = PROTO_BYTES,
 ) -> Conversion:
     """Write `Workspace.converted` (ONNX) and `Workspace.original`, and prove that both compute the same.
 
@@ -47,6 +53,7 @@ def convert_model(
         workspace: Where the results go; its folder exists.
         goal: Its `signature` chooses among a SavedModel's, its `outputs` among a graph's nodes.
         samples: The user's data for the comparison, opened when the inputs are known; None makes inputs up.
+        largest_bytes: Of weights in one file; more go into a file of their own beside it.
 
     Raises:
         InvalidModelError: If the file is broken.
@@ -59,10 +66,10 @@ def convert_model(
         if format == "onnx":
             from optimizer.convert.onnx_file import copy_onnx
 
-            return copy_onnx(upload, workspace.converted)
+            return copy_onnx(upload, workspace.converted, largest_bytes)
         _prepare_environment(format)
         prepared = _prepare(upload, format, workspace, goal)
-        prepared, session = _convert(prepared, workspace)
+        prepared, session = _convert(prepared, workspace, largest_bytes)
         prepared = _with_note_of_growth(prepared, upload, workspace)
         return _prove(prepared, session, (workspace, format, samples))
     except MemoryError as error:
@@ -74,7 +81,7 @@ def convert_model(
 
 def _clear(workspace: Workspace) -> None:
     """Remove what an attempt that was cut off left behind."""
-    workspace.converted.unlink(missing_ok=True)
+    remove_model(workspace.converted)
     if workspace.original.is_dir():
         shutil.rmtree(workspace.original)
     workspace.original.unlink(missing_ok=True)
@@ -115,12 +122,14 @@ def _prepare(upload: Path, format: Format, workspace: Workspace, goal: Goal) -> 
     return prepare_keras(upload, format, workspace)
 
 
-def _convert(prepared: Prepared, workspace: Workspace) -> tuple[Prepared, Session]:
+def _convert(prepared: Prepared, workspace: Workspace, largest_bytes: int) -> tuple[Prepared, Session]:
     """Write the ONNX file and load it."""
     from optimizer.convert import tf2onnx_tool
 
     if prepared.runtime == "TensorFlow":
-        proto = tf2onnx_tool.convert_savedmodel(workspace.original, prepared.signature)
+        proto = tf2onnx_tool.convert_savedmodel(
+            workspace.original, prepared.signature, workspace.converted, largest_bytes
+        )
         return _write(proto, prepared, workspace)
     from optimizer.convert.tflite import read_tflite
 
@@ -183,7 +192,7 @@ def _prove(
     original = load_original(workspace.original, prepared.runtime, prepared.signature)
     proof = prove_parity(original, session, prepared, dataset)
     if proof.unbatched or proof.fixed_batch is not None:
-        proto = onnx.load(str(workspace.converted))
+        proto = onnx.load(str(workspace.converted), load_external_data=False)
         rename_first_axis(proto, proof.unbatched)
         if proof.fixed_batch is not None:
             fix_batch(proto, proof.fixed_batch)

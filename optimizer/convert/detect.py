@@ -18,6 +18,8 @@ from optimizer.convert.upload import (
     is_keras_archive,
     member_names,
     model_folder,
+    only_onnx,
+    onnx_names,
     read_json,
 )
 from optimizer.errors import InvalidModelError, UnsupportedModelError
@@ -51,6 +53,8 @@ def detect(path: Path) -> Format:
             hint=_WHOLE_CHECKPOINT if is_prefix else "Check the path.",
         )
     if path.is_dir():
+        if only_onnx(path):
+            return "onnx"
         return "savedmodel" if holds_savedmodel(model_folder(path)) else "checkpoint"
     if not path.is_file():
         raise InvalidModelError(f"{path.name} is neither a file nor a folder.", hint=_READ_FROM)
@@ -75,6 +79,8 @@ def _detect_archive(path: Path) -> Format:
     names = member_names(path)
     if is_keras_archive(names):
         return _detect_keras(path)
+    if onnx_names(names):
+        return "onnx"
     count = archived_savedmodels(path)
     if count == 1:
         return "savedmodel"

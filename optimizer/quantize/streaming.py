@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.external_data import give_back
+from optimizer.external_data import give_back, shape_of
 from optimizer.graph.structure import all_nodes
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def put_stand_ins(proto: onnx.ModelProto, weights: Weights) -> tuple[frozenset[s
     del proto.graph.input[:]
     proto.graph.input.extend(inputs)
     for name in found:
-        stand_in = np.zeros((1,) * len(weights[name].shape), np.float32)
+        stand_in = np.zeros((1,) * len(shape_of(weights[name])), np.float32)
         proto.graph.initializer.append(numpy_helper.from_array(stand_in, name))
     return frozenset(found), tuple(refusals)
 
@@ -81,7 +81,7 @@ def replace_stand_ins(
     for name in sorted(stand_ins):
         if name in initializers:  # another node keeps it in float
             initializers[name].const_value = weights[name]
-            initializers[name].shape = onnx_ir.Shape(weights[name].shape)
+            initializers[name].shape = onnx_ir.Shape(shape_of(weights[name]))
         array = weights[name].numpy()
         _set_values(initializers, name, array, reduce_range=reduce_range)
         _set_values(initializers, name + _TRANSPOSED, array.T, reduce_range=reduce_range)
@@ -99,7 +99,7 @@ def _set_values(
         values[weight] = array
     if weight + _SUFFIXES[0] in initializers:
         results = quantize_columns(array, reduce_range=reduce_range)
-        values |= {weight + suffix: result for suffix, result in zip(_SUFFIXES, results, strict=True)}
+        values |= dict(zip((weight + suffix for suffix in _SUFFIXES), results, strict=True))
     for name, value in values.items():
         if name in initializers:
             initializers[name].const_value = onnx_ir.tensor(np.ascontiguousarray(value), name=name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from optimizer.calibrate import Ranges
 from optimizer.errors import InvalidOptionsError
+from optimizer.external_data import remove_model
 from optimizer.graph import count
 from optimizer.isolation import Reporter
 from optimizer.model import load_model, save_model, sha256
@@ -34,7 +35,7 @@ def run(request: StageRequest, reporter: Reporter) -> None:
     digest = sha256(path)
     twin = same_file(files, recipe, digest)
     if twin:
-        path.unlink()
+        remove_model(path)
     files.write(
         f"candidates/{recipe.name}",
         Candidate(
