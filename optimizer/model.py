@@ -41,14 +41,23 @@ class Model:
         """
         import onnx_ir
 
-        if self.weight_bytes > _LARGEST_PROTO_BYTES:
+        self.require_one_proto()
+        proto = onnx_ir.to_proto(self.graph_ir)
+        inline(proto, self.graph_ir, set())
+        return proto
+
+    def require_one_proto(self) -> None:
+        """Raise UnsupportedModelError for a model that is larger than a protobuf can be."""
+        if self.exceeds_proto:
             raise UnsupportedModelError(
                 f"The model's weights take {self.weight_bytes / 1e9:.1f} GB; this step takes 2 GB at most.",
                 hint="Leave this step out: simplification and dynamic INT8 take models of any size.",
             )
-        proto = onnx_ir.to_proto(self.graph_ir)
-        inline(proto, self.graph_ir, set())
-        return proto
+
+    @property
+    def exceeds_proto(self) -> bool:
+        """Whether it is larger than a protobuf can be."""
+        return self.weight_bytes > _LARGEST_PROTO_BYTES
 
     @property
     def weight_bytes(self) -> int:

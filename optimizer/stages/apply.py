@@ -26,8 +26,11 @@ def run(request: StageRequest, reporter: Reporter) -> None:
         raise InvalidOptionsError("The stage apply needs a recipe.")
     reporter.progress(0.0, recipe.name)
     probe = files.read("probe", Probe)
+    model = load_model(files.simplified)
+    if recipe.needs_calibration:
+        model.require_one_proto()
     ranges = Ranges.load(files.ranges) if recipe.needs_calibration else None
-    result = apply_recipe(load_model(files.simplified), recipe, StepInputs(ranges=ranges))
+    result = apply_recipe(model, recipe, StepInputs(ranges=ranges))
     path = files.candidate(recipe.name)
     path.parent.mkdir(exist_ok=True)
     save_model(result.model, path)

@@ -89,7 +89,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def refuse_two_files(files: Workspace) -> None:
-    """Raise UnsupportedModelError for a model of two files: what a job keeps and hands out is single files."""
+    """Raise UnsupportedModelError for a model of two files: a job keeps and hands out single files."""
     if data_file(files.converted).exists():
         raise UnsupportedModelError(
             "The model's weights take more than 1.5 GiB, too much for one ONNX file, and this server hands "

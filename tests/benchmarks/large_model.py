@@ -147,7 +147,7 @@ def main() -> None:
         run = pipeline.Run(on_event=watch.on_event, limits=Limits(memory_bytes=3 * size))
         outcome = pipeline.optimize(upload, folder / "out", goal=Goal(optimize_for="size"), run=run)
         watch.stop()
-        print(f"choice: {outcome.confirmation.chosen.name}: {outcome.confirmation.chosen.reason}")
+        print(f"choice: {outcome.confirmation.chosen.name}: {outcome.confirmation.chosen.reasons}")
         for candidate in outcome.candidates:
             print(f"  {candidate.name}: {candidate.refused or candidate.changes}")
         for file in model_files(folder / "out" / "model.onnx"):
@@ -155,9 +155,8 @@ def main() -> None:
     finally:
         watch.stop()
         for stage, peak in watch.peaks.items():
-            print(
-                f"{stage or 'start':10} {peak / 1e9:6.2f} GB {peak / size:5.2f}x {watch.seconds[stage]:7.1f} s"
-            )
+            seconds = watch.seconds[stage]
+            print(f"{stage or 'start':10} {peak / 1e9:6.2f} GB {peak / size:5.2f}x {seconds:7.1f} s")
         shutil.rmtree(folder)
 
 
