@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer.errors import InvalidModelError
+from optimizer.errors import InvalidModelError, UnsupportedModelError
+from optimizer.external_data import (
+    PROTO_BYTES,
+    data_file,
+    inline,
+    model_files,
+    weight_bytes,
+    write_with_data,
+)
 
 if TYPE_CHECKING:
     import onnx
     import onnx_ir
+
+_LARGEST_PROTO_BYTES = (2 << 30) - (64 << 20)
 
 
 @dataclass(frozen=True)
@@ -23,10 +34,35 @@ class Model:
     graph_ir: onnx_ir.Model
 
     def to_proto(self) -> onnx.ModelProto:
-        """The model as ONNX protobuf, for tools that need that."""
+        """The model as ONNX protobuf, for tools that need that.
+
+        Raises:
+            UnsupportedModelError: If it is larger than a protobuf can be.
+        """
         import onnx_ir
 
-        return onnx_ir.to_proto(self.graph_ir)
+        self.require_one_proto()
+        proto = onnx_ir.to_proto(self.graph_ir)
+        inline(proto, self.graph_ir, set())
+        return proto
+
+    def require_one_proto(self) -> None:
+        """Raise UnsupportedModelError for a model that is larger than a protobuf can be."""
+        if self.exceeds_proto:
+            raise UnsupportedModelError(
+                f"The model's weights take {self.weight_bytes / 1e9:.1f} GB; this step takes 2 GB at most.",
+                hint="Leave this step out: simplification and dynamic INT8 take models of any size.",
+            )
+
+    @property
+    def exceeds_proto(self) -> bool:
+        """Whether it is larger than a protobuf can be."""
+        return self.weight_bytes > _LARGEST_PROTO_BYTES
+
+    @property
+    def weight_bytes(self) -> int:
+        """What its weights take."""
+        return weight_bytes(self.graph_ir)
 
 
 @dataclass(frozen=True)
@@ -47,27 +83,56 @@ def from_proto(proto: onnx.ModelProto) -> Model:
 
 
 def load_model(path: Path) -> Model:
-    """Load an ONNX file.
+    """Load an ONNX file; weights in a file beside it are mapped into memory when they are read.
 
     Raises:
         InvalidModelError: If the file is no ONNX model, or its graph is not valid.
     """
     import onnx
+    import onnx_ir
 
     try:
-        proto = onnx.load(str(path))
-        onnx.checker.check_model(proto)
+        onnx.checker.check_model(str(path))
+        loaded = onnx_ir.load(path)
     except Exception as error:  # onnx raises protobuf's, its own and OSError
         raise InvalidModelError(
             f"{path.name} is not a valid ONNX model: {first_line(error)}.",
             hint="Export the model again, or check that the download is complete.",
         ) from error
-    return from_proto(proto)
+    return Model(loaded)
 
 
-def save_model(model: Model, path: Path) -> None:
-    """Write an ONNX file; it appears whole or not at all."""
+def save_model(model: Model, path: Path, largest_bytes: int = PROTO_BYTES) -> None:
+    """Write an ONNX file; it appears whole or not at all.
+
+    Args:
+        model: The model.
+        path: The file; its weights go into the file beside it, see `data_file`, where they take more than
+            `largest_bytes`.
+        largest_bytes: Of weights in one file.
+    """
+    if model.weight_bytes > largest_bytes:
+        write_atomically(path, write_with_data(model.graph_ir, path))
+        return
     write_atomically(path, model.to_proto().SerializeToString())
+    data_file(path).unlink(missing_ok=True)
+
+
+def copy_model(source: Path, target: Path) -> None:
+    """Copy a model of one or two files; the graph comes last, and names the new file of its weights."""
+    import onnx
+
+    if len(model_files(source)) == 1:
+        shutil.copyfile(source, target)
+        data_file(target).unlink(missing_ok=True)
+        return
+    proto = onnx.load(str(source), load_external_data=False)
+    for tensor in proto.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = data_file(target).name
+    shutil.copyfile(data_file(source), data_file(target))
+    write_atomically(target, proto.SerializeToString())
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -86,9 +151,12 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def sha256(path: Path) -> str:
-    """The hash of a file, or of a folder's files with their relative names, in hex."""
+    """The hash of a file, or of a folder's files with their relative names, in hex.
+
+    Of a model of two files it is the hash of both, one after the other.
+    """
     digest = hashlib.sha256()
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else model_files(path)
     for file in files:
         if path.is_dir():
             digest.update(file.relative_to(path).as_posix().encode() + b"\0")
@@ -98,9 +166,15 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def file_sha256(path: Path) -> str:
+    """The hash of one file alone, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def file_bytes(path: Path) -> int:
-    """The size of a file, or of a folder's files together, in bytes."""
-    files = path.rglob("*") if path.is_dir() else [path]
+    """The size of a file, of a model's files or of a folder's files together, in bytes."""
+    files = path.rglob("*") if path.is_dir() else model_files(path)
     return sum(file.stat().st_size for file in files if file.is_file())
 
 

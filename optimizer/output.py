@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from optimizer.errors import InvalidOptionsError, ToolError
+from optimizer.external_data import data_file, model_files
+from optimizer.model import copy_model
 
 
 def require_files(*paths: Path | None) -> None:
@@ -48,15 +50,20 @@ def publish(folder: Path, output: Path) -> None:
         (partial / "whole").replace(output)  # replaces an empty folder too
 
 
-def copy_atomically(source: Path, target: Path) -> None:
-    """Copy a file so that it appears whole or not at all.
+def publish_model(source: Path, target: Path) -> None:
+    """Copy an ONNX model of one or two files; its graph appears last, when all that it names is there.
 
     Raises:
         ToolError: If it cannot be written after all.
     """
     with _partial_beside(target) as partial:
-        shutil.copyfile(source, partial / "whole")
-        (partial / "whole").replace(target)
+        copy_model(source, partial / target.name)
+        weights = data_file(partial / target.name)
+        if weights.exists():
+            weights.replace(data_file(target))
+        (partial / target.name).replace(target)
+        if len(model_files(source)) == 1:
+            data_file(target).unlink(missing_ok=True)  # of a model that was replaced
 
 
 def _require_writable_parent(output: Path) -> None:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from optimizer.claim import open_workspace
 from optimizer.errors import InvalidOptionsError, OptimizerError
+from optimizer.external_data import remove_model
 from optimizer.goal import Goal
 from optimizer.isolation import Limits, LockMode, StageEvent, StageKilledError, run_stage
 from optimizer.options import Options
-from optimizer.output import copy_atomically, publish, require_empty, require_file_place, require_files
+from optimizer.output import publish, publish_model, require_empty, require_file_place, require_files
 from optimizer.results import (
     Candidate,
     Conversion,
@@ -126,7 +127,8 @@ def convert_to_onnx(
 
     Args:
         model: As for `optimize`.
-        output: The .onnx file to write; replaced if it is there.
+        output: The .onnx file to write; replaced if it is there. Weights of more than 1.5 GiB go into a file
+            of that name with the ending .data beside it.
         data: Samples to compare on; generated inputs otherwise.
         goal: Only `signature`, `outputs`, `opset` and `fixed_shapes` count.
         run: Progress, cancellation, limits.
@@ -147,7 +149,7 @@ def convert_to_onnx(
             stage="convert", workspace=files.folder, upload=model, calibration=samples, goal=goal
         )
         Driver(request, run, finished).run_stages(CONVERSION)
-        copy_atomically(files.converted, output)
+        publish_model(files.converted, output)
         return files.read("convert", Conversion)
 
 
@@ -220,7 +222,7 @@ class Driver:
         except InvalidOptionsError:
             raise  # the user's word, such as an unknown name in keep_float, holds for every candidate
         except OptimizerError as error:
-            files.candidate(recipe.name).unlink(missing_ok=True)
+            remove_model(files.candidate(recipe.name))
             files.write(name, Candidate(name=recipe.name, recipe=recipe, refused=error.message))
             return 0.0
 

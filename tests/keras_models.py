@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from optimizer.convert.convert import convert_model
+from optimizer.external_data import PROTO_BYTES
 from optimizer.goal import Goal
 from optimizer.results import Conversion, Format
 from optimizer.workspace import Workspace
@@ -19,12 +20,13 @@ def convert(
     folder: Path,
     *,
     samples: Path | None = None,
+    largest_bytes: int = PROTO_BYTES,
     **wanted: Any,
 ) -> tuple[Conversion, Workspace]:
     """Convert a file in a workspace of its own, with some fields of a Goal."""
     workspace = Workspace(folder / f"{upload.name}.workspace")
     workspace.folder.mkdir()
-    return convert_model(upload, format, workspace, Goal(**wanted), samples), workspace
+    return convert_model(upload, format, workspace, Goal(**wanted), samples, largest_bytes), workspace
 
 
 def seeded(make: Callable[[], Any]) -> Callable[[], Any]:

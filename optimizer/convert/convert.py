@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from optimizer.errors import (
     UnsupportedModelError,
 )
 from optimizer.evaluate import output_kinds
+from optimizer.external_data import PROTO_BYTES, remove_model
 from optimizer.goal import Goal
 from optimizer.model import file_bytes, first_line, from_proto, write_atomically
 from optimizer.results import Conversion, Format
@@ -30,8 +31,25 @@ _GROWTH = 1.1
 _GROWTH_BYTES = 100_000  # of nodes and names
 
 
-def convert_model(
-    upload: Path, format: Format, workspace: Workspace, goal: Goal, samples: Path | None
+@dataclass(frozen=True)
+class _Request:
+    """What a conversion was asked for."""
+
+    upload: Path
+    format: Format
+    workspace: Workspace
+    goal: Goal
+    samples: Path | None
+    largest_bytes: int
+
+
+def convert_model(  # noqa: PLR0913  # the limit is for tests: a model above it takes minutes
+    upload: Path,
+    format: Format,
+    workspace: Workspace,
+    goal: Goal,
+    samples: Path | None,
+    largest_bytes: int = PROTO_BYTES,
 ) -> Conversion:
     """Write `Workspace.converted` (ONNX) and `Workspace.original`, and prove that both compute the same.
 
@@ -45,6 +63,7 @@ def convert_model(
         workspace: Where the results go; its folder exists.
         goal: Its `signature` chooses among a SavedModel's, its `outputs` are where the model ends.
         samples: The user's data for the comparison, opened when the inputs are known; None makes inputs up.
+        largest_bytes: Of weights in one file; more go into a file of their own beside it.
 
     Raises:
         InvalidModelError: If the file is broken.
@@ -54,19 +73,17 @@ def convert_model(
         UnsupportedModelError: If an operator or layer cannot be converted, or the result differs.
     """
     _clear(workspace)
-    request = (workspace, format, samples)
+    request = _Request(upload, format, workspace, goal, samples, largest_bytes)
     try:
         if format == "onnx":
             from optimizer.convert.onnx_file import copy_onnx, prepare_onnx
 
             if not (goal.outputs or goal.opset or goal.fixed_shapes):
-                return copy_onnx(upload, workspace)
+                return copy_onnx(upload, workspace, largest_bytes)
             prepared, proto = prepare_onnx(upload, workspace, goal)
-            prepared, session = _write(proto, prepared, workspace, goal)
-            return _prove(_with_note_of_growth(prepared, upload, workspace), session, request)
+            return _prove(*_write(proto, prepared, request), request)
         _prepare_environment(format)
-        prepared = _prepare(upload, format, workspace, goal)
-        return _convert_and_prove(prepared, upload, goal, request)
+        return _convert_and_prove(_prepare(upload, format, workspace, goal), request)
     except MemoryError as error:
         raise ResourceLimitError(
             f"Converting {upload.name} needs more memory than the stage may use.",
@@ -76,7 +93,7 @@ def convert_model(
 
 def _clear(workspace: Workspace) -> None:
     """Remove what an attempt that was cut off left behind."""
-    workspace.converted.unlink(missing_ok=True)
+    remove_model(workspace.converted)
     if workspace.original.is_dir():
         shutil.rmtree(workspace.original)
     workspace.original.unlink(missing_ok=True)
@@ -116,44 +133,41 @@ def _prepare(upload: Path, format: Format, workspace: Workspace, goal: Goal) -> 
     return prepare_keras(upload, format, workspace, goal.outputs)
 
 
-def _convert_and_prove(
-    prepared: Prepared, upload: Path, goal: Goal, request: tuple[Workspace, Format, Path | None]
-) -> Conversion:
+def _convert_and_prove(prepared: Prepared, request: _Request) -> Conversion:
     """Convert into the fastest form; where that answers otherwise than the upload, into the exact one."""
-    workspace = request[0]
-    fast, session = _convert(prepared, workspace, goal)
+    fast, session = _convert(prepared, request)
     try:
-        return _prove(_with_note_of_growth(fast, upload, workspace), session, request)
+        return _prove(fast, session, request)
     except UnsupportedModelError:
         if fast.runtime != "TensorFlow" or fast.rounding != "dynamic":
             raise
-    exact, session = _convert(prepared, workspace, goal, exact=True)
+    exact, session = _convert(prepared, request, exact=True)
     note = "activations are rounded as in the upload, which is slower: rounded faster it answered otherwise"
-    exact = _with_note_of_growth(replace(exact, notes=(*exact.notes, note)), upload, workspace)
-    return _prove(exact, session, request)
+    return _prove(replace(exact, notes=(*exact.notes, note)), session, request)
 
 
-def _convert(
-    prepared: Prepared, workspace: Workspace, goal: Goal, *, exact: bool = False
-) -> tuple[Prepared, Session]:
+def _convert(prepared: Prepared, request: _Request, *, exact: bool = False) -> tuple[Prepared, Session]:
     """Write the ONNX file and load it."""
     from optimizer.convert import tf2onnx_tool
     from optimizer.convert.dynamic_graph import expose_dynamic_kernels
     from optimizer.convert.four_bit_graph import keep_four_bits, unpacks_four_bits
     from optimizer.convert.trained_rounding import keep_trained_rounding, output_steps
 
-    if prepared.runtime == "TensorFlow":
-        proto = tf2onnx_tool.convert_savedmodel(workspace.original, prepared.signature)
-        rounds = expose_dynamic_kernels(proto, exact=exact)
-        if unpacks_four_bits(workspace.original):
-            rounds |= keep_four_bits(proto, exact=exact)
-        if keep_trained_rounding(proto):
-            prepared = replace(prepared, rounding="static", output_steps=output_steps(proto))
-        if rounds:
-            prepared = replace(prepared, rounding="dynamic")
-        return _write(proto, prepared, workspace, goal)
-    proto, prepared = _convert_tflite(workspace.original, prepared)
-    return _write(proto, prepared, workspace, goal)
+    workspace = request.workspace
+    if prepared.runtime != "TensorFlow":
+        proto, prepared = _convert_tflite(workspace.original, prepared)
+        return _write(proto, prepared, request)
+    proto = tf2onnx_tool.convert_savedmodel(
+        workspace.original, prepared.signature, workspace.converted, request.largest_bytes
+    )
+    rounds = expose_dynamic_kernels(proto, exact=exact)
+    if unpacks_four_bits(workspace.original):
+        rounds |= keep_four_bits(proto, exact=exact)
+    if keep_trained_rounding(proto):
+        prepared = replace(prepared, rounding="static", output_steps=output_steps(proto))
+    if rounds:
+        prepared = replace(prepared, rounding="dynamic")
+    return _write(proto, prepared, request)
 
 
 def _convert_tflite(path: Path, prepared: Prepared) -> tuple[onnx.ModelProto, Prepared]:
@@ -191,9 +205,7 @@ def _with_note_of_growth(prepared: Prepared, upload: Path, workspace: Workspace)
     return replace(prepared, notes=(*prepared.notes, note))
 
 
-def _write(
-    proto: onnx.ModelProto, prepared: Prepared, workspace: Workspace, goal: Goal
-) -> tuple[Prepared, Session]:
+def _write(proto: onnx.ModelProto, prepared: Prepared, request: _Request) -> tuple[Prepared, Session]:
     """Give the model the form that the goal asks for, and load it."""
     from optimizer.convert.fixed_shapes import fix_shapes
     from optimizer.convert.naming import name_free_axes, order_outputs
@@ -205,6 +217,7 @@ def _write(
         name_free_axes(proto)
     if prepared.outputs:
         order_outputs(proto, prepared.outputs)
+    workspace, goal = request.workspace, request.goal
     proto = raise_opset(fix_shapes(proto, goal.fixed_shapes), goal.opset)
     write_atomically(workspace.converted, proto.SerializeToString())
     try:
@@ -216,14 +229,13 @@ def _write(
             hint="Hand in the model in another format, or in float32.",
         ) from error
     prepared = replace(prepared, notes=(*prepared.notes, *note_postprocessing(proto, prepared, workspace)))
+    prepared = _with_note_of_growth(prepared, request.upload, workspace)
     kinds = output_kinds(from_proto(proto))
     sigmoids = frozenset(name for name, kind in kinds.items() if kind == "sigmoid")
     return replace(prepared, half=computes_in_half(proto), sigmoids=sigmoids), session
 
 
-def _prove(
-    prepared: Prepared, session: Session, request: tuple[Workspace, Format, Path | None]
-) -> Conversion:
+def _prove(prepared: Prepared, session: Session, request: _Request) -> Conversion:
     """Compare with the original, and write down in the file what the runs showed about its batch axis."""
     import onnx
 
@@ -231,19 +243,19 @@ def _prove(
     from optimizer.convert.original import load_original
     from optimizer.convert.parity import prove_parity
 
-    workspace, format, samples = request
+    workspace, samples = request.workspace, request.samples
     dataset = None if samples is None else open_dataset(samples, session.inputs, session.outputs)
     original = load_original(workspace.original, prepared.runtime, prepared.signature)
     proof = prove_parity(original, session, prepared, dataset)
     if proof.unbatched or proof.fixed_batch is not None:
-        proto = onnx.load(str(workspace.converted))
+        proto = onnx.load(str(workspace.converted), load_external_data=False)
         rename_first_axis(proto, proof.unbatched)
         if proof.fixed_batch is not None:
             fix_batch(proto, proof.fixed_batch)
         write_atomically(workspace.converted, proto.SerializeToString())
         session = open_session(workspace.converted)
     return Conversion(
-        format=format,
+        format=request.format,
         runtime=prepared.runtime,
         producer=prepared.producer,
         signature=prepared.signature,

@@ -5,7 +5,6 @@ Light enough for the moment of submission: nothing is loaded, and no framework i
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 from pathlib import Path
@@ -19,6 +18,9 @@ from optimizer.convert.upload import (
     is_keras_archive,
     member_names,
     model_folder,
+    only_onnx,
+    onnx_names,
+    read_json,
 )
 from optimizer.errors import InvalidModelError, UnsupportedModelError
 from optimizer.model import first_line
@@ -51,6 +53,8 @@ def detect(path: Path) -> Format:
             hint=_WHOLE_CHECKPOINT if is_prefix else "Check the path.",
         )
     if path.is_dir():
+        if only_onnx(path):
+            return "onnx"
         return "savedmodel" if holds_savedmodel(model_folder(path)) else "checkpoint"
     if not path.is_file():
         raise InvalidModelError(f"{path.name} is neither a file nor a folder.", hint=_READ_FROM)
@@ -75,6 +79,8 @@ def _detect_archive(path: Path) -> Format:
     names = member_names(path)
     if is_keras_archive(names):
         return _detect_keras(path)
+    if onnx_names(names):
+        return "onnx"
     count = archived_savedmodels(path)
     if count == 1:
         return "savedmodel"
@@ -94,9 +100,9 @@ def _detect_archive(path: Path) -> Format:
 def _detect_keras(path: Path) -> Format:
     try:
         with zipfile.ZipFile(path) as archive:
-            metadata = json.loads(archive.read("metadata.json"))
+            metadata = read_json(archive, "metadata.json")
         version = str(metadata["keras_version"])
-    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, OSError) as error:
+    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise InvalidModelError(
             f"{path.name} looks like a .keras file, but its metadata.json has no keras_version.",
             hint="Save the model again with model.save('model.keras').",

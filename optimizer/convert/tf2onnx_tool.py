@@ -32,6 +32,7 @@ from optimizer.convert.unconvertible import Fault, find_unconvertible, unconvert
 from optimizer.convert.weights import attach_weights
 from optimizer.convert.wiring import Wiring, read_graph, read_tflite_graph
 from optimizer.errors import ResourceLimitError, ToolError, UnsupportedModelError
+from optimizer.external_data import PROTO_BYTES
 from optimizer.model import first_line
 
 OPSET = 17
@@ -40,16 +41,25 @@ OPSET = 17
 _LARGE_BYTES = 32 << 20
 
 
-def convert_savedmodel(folder: Path, signature: str) -> onnx.ModelProto:
+def convert_savedmodel(
+    folder: Path, signature: str, target: Path, largest_bytes: int = PROTO_BYTES
+) -> onnx.ModelProto:
     """Convert one signature of a SavedModel; inputs and outputs keep the signature's names.
 
     An output named like an input gets the suffix of `onnx_output_name`, since ONNX has one name space.
+
+    Args:
+        folder: The SavedModel.
+        signature: Which of its signatures.
+        target: Where the model will be written; its weights go beside that file where they take more than
+            `largest_bytes`.
+        largest_bytes: Of weights in one file.
 
     Raises:
         UnsupportedModelError: Naming each operator and node that has no converter.
     """
     try:
-        return _convert_savedmodel(folder, signature)
+        return _convert_savedmodel(folder, signature, target, largest_bytes)
     except ToolError as error:
         # Freezing fails on some operators before tf2onnx can name them.
         explained = find_unconvertible(folder, signature)
@@ -58,7 +68,7 @@ def convert_savedmodel(folder: Path, signature: str) -> onnx.ModelProto:
         raise
 
 
-def _convert_savedmodel(folder: Path, signature: str) -> onnx.ModelProto:
+def _convert_savedmodel(folder: Path, signature: str, target: Path, largest_bytes: int) -> onnx.ModelProto:
     given = read_argument_names(folder)
     with (
         _explained("tf2onnx could not convert the model") as complaints,
@@ -96,7 +106,8 @@ def _convert_savedmodel(folder: Path, signature: str) -> onnx.ModelProto:
             )
         complaints.raise_any()
         proto = _optimized(graph, folder.name)
-        attach_weights(proto, {weight_names[tensor]: value for tensor, value in withheld.values.items()})
+        values = {weight_names[tensor]: value for tensor, value in withheld.values.items()}
+        attach_weights(proto, values, target, largest_bytes)
         return proto
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from optimizer.convert.checkpoint_files import checkpoints, file_names, refuse_incomplete
 from optimizer.errors import InvalidModelError
@@ -13,6 +15,7 @@ from optimizer.model import first_line
 SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 _GZIP = b"\x1f\x8b"
 _MEMBERS_LOOKED_AT = 20_000
+_JSON_BYTES = 64 << 20
 
 
 def prepare_upload(path: Path, folder: Path) -> Path:
@@ -23,7 +26,7 @@ def prepare_upload(path: Path, folder: Path) -> Path:
         folder: Where to extract an archive; must not exist, its parent must.
 
     Returns:
-        The file, the SavedModel's own folder, or the folder with a checkpoint in it.
+        The file, the SavedModel's own folder, the folder with a checkpoint in it, or the only .onnx file.
 
     Raises:
         InvalidModelError: If an archive or folder does not hold exactly one SavedModel, or a checkpoint.
@@ -33,11 +36,10 @@ def prepare_upload(path: Path, folder: Path) -> Path:
     """
     from optimizer.archives import extract_archive
 
-    if path.is_dir():
-        return model_folder(path)
-    if not is_archive(path):
+    if not path.is_dir() and not is_archive(path):
         return path
-    return model_folder(extract_archive(path, folder), shown_as=path.name)
+    extracted = path if path.is_dir() else extract_archive(path, folder)
+    return only_onnx(extracted) or model_folder(extracted, shown_as=path.name)
 
 
 def is_archive(path: Path) -> bool:
@@ -52,6 +54,19 @@ def is_archive(path: Path) -> bool:
 def is_keras_archive(names: list[str]) -> bool:
     """Whether an archive with these members is a `.keras` file."""
     return "metadata.json" in names and "config.json" in names
+
+
+def only_onnx(folder: Path) -> Path | None:
+    """The .onnx file of a folder that holds no other model: its weights may lie in files beside it."""
+    names = file_names(folder)
+    return folder / onnx_names(names)[0] if onnx_names(names) else None
+
+
+def onnx_names(names: list[str]) -> list[str]:
+    """The one .onnx file among the names of an archive or folder; none where a SavedModel is there too."""
+    found = [name for name in names if name.lower().endswith(".onnx")]
+    others = any(PurePosixPath(name).name in SAVED_MODEL_FILES for name in names)
+    return found if len(found) == 1 and not others else []
 
 
 def model_folder(path: Path, shown_as: str = "") -> Path:
@@ -125,6 +140,18 @@ def member_names(path: Path) -> list[str]:
             f"{path.name} is a damaged archive: {first_line(error)}.",
             hint="Check that the upload or download is complete, or pack it again.",
         ) from error
+
+
+def read_json(archive: zipfile.ZipFile, name: str) -> Any:
+    """Parse a small JSON file of an archive.
+
+    Raises:
+        ValueError: If it is no JSON, or larger than any that describes a model.
+        RecursionError: If it nests too deeply.
+    """
+    if archive.getinfo(name).file_size > _JSON_BYTES:
+        raise ValueError(f"{name} is larger than {_JSON_BYTES >> 20} MiB")
+    return json.loads(archive.read(name))
 
 
 def holds_savedmodel(path: Path) -> bool:

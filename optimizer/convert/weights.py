@@ -7,7 +7,9 @@ A node between a weight and its only use is computed here, unless that would mak
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,19 +18,50 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from optimizer.external_data import PROTO_BYTES, data_file, data_writer, point_to_data
 from optimizer.graph.structure import all_graphs, all_nodes
 
 # Whatever TensorFlow or tf2onnx puts between a weight and its operator: a layout, a dtype, a scale.
 _FOLDED = {"Add", "Cast", "Div", "Identity", "Mul", "Reshape", "Squeeze", "Sub", "Transpose", "Unsqueeze"}
 
 
-def attach_weights(proto: onnx.ModelProto, values: Mapping[str, Callable[[], NDArray[Any]]]) -> None:
+Values = Mapping[str, Callable[[], NDArray[Any]]]
+
+
+def attach_weights(
+    proto: onnx.ModelProto, values: Values, target: Path, largest_bytes: int = PROTO_BYTES
+) -> None:
     """Turn inputs of the graph into initializers, in place.
 
     Args:
         proto: The model.
         values: Name of the input to what reads its value; one is read at a time.
+        target: The file that the model will be written to.
+        largest_bytes: Where the weights together take more, each goes into the file beside `target`.
     """
+    if sum(_bytes(value) for value in proto.graph.input if value.name in values) <= largest_bytes:
+        _attach(proto, values, lambda name, value: numpy_helper.from_array(value, name))
+        return
+    with data_writer(target) as writer:
+
+        def write(name: str, value: NDArray[Any]) -> onnx.TensorProto:
+            kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+            tensor = onnx.TensorProto(name=name, data_type=kind, dims=value.shape)
+            point_to_data(tensor, data_file(target).name, *writer.add(value))
+            return tensor
+
+        _attach(proto, values, write)
+
+
+def _bytes(value: onnx.ValueInfoProto) -> int:
+    kind = value.type.tensor_type
+    item = helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize
+    return int(item) * math.prod(int(dimension.dim_value) for dimension in kind.shape.dim)
+
+
+def _attach(
+    proto: onnx.ModelProto, values: Values, store: Callable[[str, NDArray[Any]], onnx.TensorProto]
+) -> None:
     graph = proto.graph
     kept = [value for value in graph.input if value.name not in values]
     given = [value.name for value in graph.input if value.name in values]
@@ -37,7 +70,7 @@ def attach_weights(proto: onnx.ModelProto, values: Mapping[str, Callable[[], NDA
     for name in given:
         value = _folded(proto, name, values[name]())
         if value is not None:
-            graph.initializer.append(numpy_helper.from_array(value, name))
+            graph.initializer.append(store(name, value))
 
 
 def _folded(proto: onnx.ModelProto, name: str, value: NDArray[Any]) -> NDArray[Any] | None:
@@ -48,7 +81,7 @@ def _folded(proto: onnx.ModelProto, name: str, value: NDArray[Any]) -> NDArray[A
         if not uses:
             return None
         node = uses[0]
-        constants = {tensor.name: tensor for tensor in graph.initializer}
+        constants = {tensor.name: tensor for tensor in graph.initializer if not tensor.external_data}
         others = [other for other in node.input if other != name]
         is_foldable = (
             len(uses) == 1

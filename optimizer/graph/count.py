@@ -10,12 +10,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
 from optimizer.errors import OptimizerError
+from optimizer.external_data import to_light_proto, withhold
 from optimizer.graph.structure import all_graphs, all_nodes, subgraphs, true_inputs, with_shapes
 from optimizer.results import Counts
 
@@ -35,14 +36,14 @@ def count(model: Model) -> Counts:
         floating point or quantized weights, scales and zero points left out; `macs` for one item, None where
         a needed shape is unknown or a loop computes; `file_bytes`, the size of the file.
     """
-    proto = model.to_proto()
+    proto, weights = to_light_proto(model.graph_ir)
     operators = Counter(node.op_type for node in all_nodes(proto.graph))
     return Counts(
         nodes=operators.total(),
         operators=dict(sorted(operators.items())),
         parameters=_parameters(proto),
-        file_bytes=proto.ByteSize(),
-        macs=_macs(proto),
+        file_bytes=proto.ByteSize() + sum(tensor.nbytes for tensor in weights.values()),
+        macs=_macs(withhold(model.graph_ir)[0], weights),
     )
 
 
@@ -168,7 +169,7 @@ _MACS: dict[str, Callable[[_Node], int]] = {
 }
 
 
-def _macs(proto: onnx.ModelProto) -> int | None:
+def _macs(proto: onnx.ModelProto, weights: Collection[str]) -> int | None:
     from optimizer.runtime import optimize_basic
 
     single = _for_one_item(proto)
@@ -178,7 +179,7 @@ def _macs(proto: onnx.ModelProto) -> int | None:
             macs = _total(optimize_basic(single))
         except OptimizerError:
             return None
-    return None if macs is None else macs // _fixed_batch(proto)
+    return None if macs is None else macs // _fixed_batch(proto, weights)
 
 
 def _total(single: onnx.ModelProto) -> int | None:
@@ -195,8 +196,9 @@ def _total(single: onnx.ModelProto) -> int | None:
     return total
 
 
-def _fixed_batch(proto: onnx.ModelProto) -> int:
-    values = (*true_inputs(proto.graph), *proto.graph.output)
+def _fixed_batch(proto: onnx.ModelProto, weights: Collection[str]) -> int:
+    inputs = [value for value in true_inputs(proto.graph) if value.name not in weights]
+    values = (*inputs, *proto.graph.output)
     first = {dim.dim_value for value in values for dim in value.type.tensor_type.shape.dim[:1]}
     return max(first.pop(), 1) if len(first) == 1 else 1
 

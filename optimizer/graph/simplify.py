@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from optimizer.errors import InvalidDataError, OptimizerError, ToolError
+from optimizer.external_data import PROTO_BYTES, give_back, withhold
 from optimizer.graph.rewriter import Report, Rewrite, rewrite
 from optimizer.graph.rewrites import REWRITES
 from optimizer.graph.structure import all_graphs, all_nodes, fingerprint, name_nodes, true_inputs
-from optimizer.graph.verify import NotTheSameError, Witness, check_same, restore_edges, witness
+from optimizer.graph.verify import NotTheSameError, Values, Witness, check_same, restore_edges, witness
 from optimizer.model import Model, PassResult, first_line, from_proto
 
 if TYPE_CHECKING:
@@ -34,11 +35,16 @@ _WEIGHTS_NOT_INPUTS_IR = 4  # from this file version on, weights need not be lis
 logger = logging.getLogger(__name__)
 
 
-def simplify(model: Model) -> PassResult:
+def simplify(model: Model, largest_bytes: int = PROTO_BYTES) -> PassResult:
     """Remove dead nodes and unused weights, fold constants and BatchNormalization.
 
     Inputs and outputs keep their names, types, shapes and order; an input that nothing reads stays and is
     named in the refusals. A second run changes nothing.
+
+    Args:
+        model: The model.
+        largest_bytes: Of a model with more weights than that the large ones are withheld from the tools,
+            which then fold nothing into them.
 
     Returns:
         The simplified model; sentences on what was changed; each tool whose result was undone, with why; and
@@ -47,9 +53,19 @@ def simplify(model: Model) -> PassResult:
     Raises:
         OptimizerError: If ONNX Runtime cannot load the model.
     """
-    original = model.to_proto()
+    if model.weight_bytes <= largest_bytes:
+        return _simplified(model, model.to_proto(), {})
+    proto, weights = withhold(model.graph_ir)
+    result = _simplified(model, proto, {name: tensor.numpy() for name, tensor in weights.items()})
+    if result.model is model:
+        return result
+    return replace(result, model=Model(give_back(result.model.to_proto(), weights)))
+
+
+def _simplified(model: Model, original: onnx.ModelProto, weights: Values) -> PassResult:
+    """Simplify a graph; the model itself where nothing was changed."""
     try:
-        expected = witness(original)
+        expected = witness(original, weights)
     except (InvalidDataError, ToolError) as error:  # it loads, but rejects values that we can make up
         refusal = f"Nothing was simplified: the model does not run on generated inputs. {error.message}"
         return PassResult(model, (), (refusal,))
@@ -79,7 +95,7 @@ def simplify(model: Model) -> PassResult:
         if fingerprint(current) == before:
             break
     refusals.extend(f"Node {node} was recognized but left, {why}." for node, why in sorted(left.items()))
-    refusals.extend(_unused_inputs(current))
+    refusals.extend(_unused_inputs(current, weights))
     if fingerprint(current) == fingerprint(original):
         return PassResult(model, (), tuple(refusals))
     name_nodes(current)  # so that keep_float can name them
@@ -198,9 +214,10 @@ def _sentences(applied: Counter[str]) -> tuple[str, ...]:
     return ("rewrote: " + ", ".join(counted),) if applied else ()
 
 
-def _unused_inputs(proto: onnx.ModelProto) -> list[str]:
+def _unused_inputs(proto: onnx.ModelProto, weights: Collection[str]) -> list[str]:
     read = {name for node in all_nodes(proto.graph) for name in node.input}
     read |= {value.name for graph in all_graphs(proto.graph) for value in graph.output}
+    read |= set(weights)  # of which one that is not read is left out
     unused = [value.name for value in true_inputs(proto.graph) if value.name not in read]
     return [f"Input {name} is read by no node; it stays, since callers feed it." for name in unused]
 

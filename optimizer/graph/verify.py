@@ -39,17 +39,25 @@ class Witness:
     outputs: tuple[Values, ...]
 
 
-def witness(proto: onnx.ModelProto) -> Witness:
+def witness(proto: onnx.ModelProto, weights: Values | None = None) -> Witness:
     """Run a model on generated inputs, at two batch sizes where its batch is free.
+
+    Args:
+        proto: The model.
+        weights: The values of those inputs that are weights, withheld from the graph.
 
     Raises:
         OptimizerError: If it does not load or run.
     """
     from optimizer.data import generate_inputs
+    from optimizer.runtime import fixed_batch_of
 
+    weights = weights or {}
     session = open_proto(proto)
-    sizes = _BATCH_SIZES if session.fixed_batch is None else (session.fixed_batch,)
-    feeds = tuple(generate_inputs(session.inputs, size, _SEED + size) for size in sizes)
+    inputs = tuple(spec for spec in session.inputs if spec.name not in weights)
+    batch = fixed_batch_of(inputs)
+    sizes = _BATCH_SIZES if batch is None else (batch,)
+    feeds = tuple(generate_inputs(inputs, size, _SEED + size) | weights for size in sizes)
     return Witness(feeds, tuple(session.run(feed) for feed in feeds))
 
 

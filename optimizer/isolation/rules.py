@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from optimizer.external_data import data_file
 from optimizer.workspace import StageRequest
 
 Access = Literal["list", "read", "execute", "write", "device"]
@@ -51,8 +52,9 @@ def sandbox_rules(request: StageRequest, *, own_proc: bool) -> tuple[Rule, ...]:
     proc = ("/proc",) if own_proc or NVIDIA_CONTROL.exists() else _SHARED_PROC
     readable = [Path(name) for name in (*_SYSTEM_FOLDERS, *_SYSTEM_FILES, *proc)]
     readable += [*_interpreter_folders(), package, *_library_folders()]
-    readable += [path for path in (request.upload, request.calibration, request.evaluation) if path]
-    readable += request.readable
+    models = [*request.readable, *([request.upload] if request.upload else [])]
+    readable += [*models, *(data_file(path) for path in models)]
+    readable += [path for path in (request.calibration, request.evaluation) if path]
     executable = [interpreter, *(found for name in _LOADERS for found in Path("/").glob(name[1:]))]
     devices = [Path("/dev/null"), Path("/dev/zero"), *Path("/dev").glob("nvidia*")]
     return (

@@ -14,11 +14,12 @@ from optimizer.package.fits import provider_of, session_options
 from optimizer.results import Outcome, TensorSpec
 
 
-def example_source(outcome: Outcome) -> str:
+def example_source(outcome: Outcome, *, has_weights: bool = False) -> str:
     """Write the program that runs `model.onnx` beside it with onnxruntime and numpy alone.
 
     Args:
         outcome: Whose inputs, provider, threads and batch size it uses.
+        has_weights: Whether the weights lie in a file of their own.
 
     Returns:
         Python 3.11 source.
@@ -43,6 +44,7 @@ def example_source(outcome: Outcome) -> str:
         providers="[" + ", ".join(map(literal, session.providers)) + "]",
         threads=session.intra_op_num_threads,
         cuda=provider_of(outcome) == "cuda",
+        has_weights=has_weights,
     )
     return source
 

@@ -86,6 +86,8 @@ class Manifest(Options):
     product: str
     """Name and version of what made the file."""
     artifact: FileFacts
+    weights: FileFacts | None = None
+    """The file that lies beside the artifact, where its weights are too large for one file."""
     upload: FileFacts
     choice: Choice
     """What was chosen, why, and why each other candidate was not."""
@@ -112,14 +114,17 @@ class Manifest(Options):
         return json.dumps(plain(self, str), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def make_manifest(outcome: Outcome) -> Manifest:
-    """Make the manifest of an outcome whose texts are `portable`."""
+def make_manifest(outcome: Outcome, weights: FileFacts | None = None) -> Manifest:
+    """Make the manifest of an outcome whose texts are `portable`, and of weights in a file of their own."""
     conversion, samples, check = outcome.conversion, outcome.samples, outcome.confirmation
     return Manifest(
         product=f"{PRODUCT} {installed_version(PRODUCT)}",
         artifact=FileFacts(
-            name="model.onnx", sha256=outcome.artifact_sha256, size_bytes=outcome.artifact_bytes
+            name="model.onnx",
+            sha256=outcome.artifact_sha256,
+            size_bytes=outcome.artifact_bytes - (weights.size_bytes if weights else 0),
         ),
+        weights=weights,
         upload=FileFacts(name=outcome.upload, sha256=outcome.upload_sha256, size_bytes=outcome.upload_bytes),
         choice=check.chosen,
         fits=where_it_fits(outcome),

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from optimizer.external_data import PROTO_BYTES, withhold
 from optimizer.graph.structure import all_graphs, with_shapes
-from optimizer.model import Model, PassResult
-from optimizer.quantize.model_edges import finished, prepared, tool_failure
+from optimizer.model import Model, PassResult, from_proto
+from optimizer.quantize.model_edges import finished, prepared, tidied, tool_failure
 from optimizer.quantize.selection import (
     Selection,
     dynamic_selection,
     names_to_keep,
     postprocessing_to_keep,
 )
+from optimizer.quantize.streaming import put_stand_ins, replace_stand_ins
 from optimizer.steps import QuantizeDynamic
 
 if TYPE_CHECKING:
@@ -28,8 +30,14 @@ if TYPE_CHECKING:
 _WHAT = "Dynamic INT8"
 
 
-def quantize_dynamic(model: Model, step: QuantizeDynamic) -> PassResult:
+def quantize_dynamic(model: Model, step: QuantizeDynamic, largest_bytes: int = PROTO_BYTES) -> PassResult:
     """Give MatMul, Gemm and attention, and on demand LSTM and embeddings, INT8 weights. Never Conv.
+
+    Args:
+        model: The model.
+        step: The options.
+        largest_bytes: Of a model with more weights than that, large ones are quantized one after another, and
+            only those of MatMul and Gemm.
 
     Returns:
         The quantized model, same inputs and outputs; and each node that stays in float with the reason.
@@ -38,6 +46,8 @@ def quantize_dynamic(model: Model, step: QuantizeDynamic) -> PassResult:
         InvalidOptionsError: If `step.keep_float` names no node.
         UnsupportedModelError: If nothing is left to quantize, or ONNX Runtime's quantizer gives up.
     """
+    if model.weight_bytes > largest_bytes:
+        return _quantize_large(model, step)
     before = prepared(model)
     postprocessing, notes = postprocessing_to_keep(before)
     kept = names_to_keep(before, step.keep_float) | postprocessing
@@ -48,6 +58,22 @@ def quantize_dynamic(model: Model, step: QuantizeDynamic) -> PassResult:
     after = _quantize(proto, step, selection)
     changes = tuple(f"{n} {name} with INT8 weights" for name, n in sorted(operators.items()))
     return PassResult(finished(before, after, _WHAT), changes, (*notes, *selection.refusals))
+
+
+def _quantize_large(model: Model, step: QuantizeDynamic) -> PassResult:
+    light, weights = withhold(model.graph_ir)
+    before = with_shapes(prepared(from_proto(light)))
+    postprocessing, notes = postprocessing_to_keep(before)
+    kept = names_to_keep(before, step.keep_float) | postprocessing
+    stand_ins, refusals = put_stand_ins(before, weights)
+    proto = gemm_as_matmul(before)
+    selection = dynamic_selection(proto, step.operators, kept)
+    chosen = set(selection.nodes)
+    operators = Counter(node.op_type for node in before.graph.node if node.name in chosen)
+    after = tidied(before, _quantize(proto, step, selection), _WHAT).to_proto()
+    result = replace_stand_ins(after, weights, stand_ins, reduce_range=step.reduce_range)
+    changes = tuple(f"{n} {name} with INT8 weights" for name, n in sorted(operators.items()))
+    return PassResult(Model(result), changes, (*notes, *selection.refusals, *refusals))
 
 
 def _quantize(proto: onnx.ModelProto, step: QuantizeDynamic, selection: Selection) -> onnx.ModelProto:

@@ -62,6 +62,22 @@ def finished(before: onnx.ModelProto, after: onnx.ModelProto, what: str) -> Mode
         UnsupportedModelError: If ONNX Runtime cannot load it.
         ToolError: If the quantizer changed the inputs or outputs, or its result is not valid.
     """
+    model = tidied(before, after, what)
+    try:
+        open_proto(model.to_proto())
+    except OptimizerError as error:
+        raise UnsupportedModelError(
+            f"{what} gave a model that ONNX Runtime cannot load: {error.message}", hint=_HINT
+        ) from error
+    return from_proto(model.to_proto())
+
+
+def tidied(before: onnx.ModelProto, after: onnx.ModelProto, what: str) -> Model:
+    """Bring a quantizer's result into a stable form; see `finished`, which loads it too.
+
+    Raises:
+        ToolError: If the quantizer changed the inputs or outputs, or its result is not valid.
+    """
     import onnx
     import onnx_ir
     from onnx_ir.passes import Sequential, common
@@ -78,13 +94,7 @@ def finished(before: onnx.ModelProto, after: onnx.ModelProto, what: str) -> Mode
         onnx.checker.check_model(model.to_proto())
     except (NotTheSameError, onnx.checker.ValidationError, onnx_ir.passes.PassError, ValueError) as error:
         raise ToolError(f"{what} gave no valid model: {first_line(error)}.", hint=_HINT) from error
-    try:
-        open_proto(model.to_proto())
-    except OptimizerError as error:
-        raise UnsupportedModelError(
-            f"{what} gave a model that ONNX Runtime cannot load: {error.message}", hint=_HINT
-        ) from error
-    return from_proto(model.to_proto())
+    return model
 
 
 def tool_failure(error: Exception, what: str) -> UnsupportedModelError:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from optimizer.calibrate import Ranges
 from optimizer.errors import InvalidOptionsError
+from optimizer.external_data import remove_model
 from optimizer.graph import count
-from optimizer.graph.structure import opset
 from optimizer.isolation import Reporter
 from optimizer.model import Model, load_model, save_model, sha256
 from optimizer.recipe import StepInputs, apply_recipe
@@ -26,8 +26,11 @@ def run(request: StageRequest, reporter: Reporter) -> None:
         raise InvalidOptionsError("The stage apply needs a recipe.")
     reporter.progress(0.0, recipe.name)
     probe = files.read("probe", Probe)
+    model = load_model(files.simplified)
+    if recipe.needs_calibration:
+        model.require_one_proto()
     ranges = Ranges.load(files.ranges) if recipe.needs_calibration else None
-    result = apply_recipe(load_model(files.simplified), recipe, StepInputs(ranges=ranges))
+    result = apply_recipe(model, recipe, StepInputs(ranges=ranges))
     path = files.candidate(recipe.name)
     path.parent.mkdir(exist_ok=True)
     save_model(result.model, path)
@@ -38,7 +41,7 @@ def run(request: StageRequest, reporter: Reporter) -> None:
     if twin:
         refused = f"it is the same file as {twin}"
     if refused:
-        path.unlink()
+        remove_model(path)
     files.write(
         f"candidates/{recipe.name}",
         Candidate(
@@ -54,7 +57,7 @@ def run(request: StageRequest, reporter: Reporter) -> None:
 
 def _other_opset(model: Model, wanted: int | None) -> str | None:
     """Why a file may not be chosen that a step has raised to another operator set than asked for."""
-    found = opset(model.to_proto())
+    found = model.graph_ir.opset_imports.get("", 0)
     if wanted is None or found == wanted:
         return None
     return f"it needs operator set {found}, and the option opset asks for {wanted}"

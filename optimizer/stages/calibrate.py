@@ -19,7 +19,9 @@ def run(request: StageRequest, reporter: Reporter) -> None:
     """Write the ranges, where a recipe needs any."""
     files = request.files
     plan = files.read("plan", Plan)
-    if not any(recipe.needs_calibration for recipe in plan.recipes):
+    model = load_model(files.simplified)
+    # No static INT8 is made of a model above protobuf's size: each such candidate says so.
+    if model.exceeds_proto or not any(recipe.needs_calibration for recipe in plan.recipes):
         files.write("calibrate", Calibration(samples=0, tensors=0))
         return
     dataset, indices = open_calibration(request)
@@ -29,7 +31,7 @@ def run(request: StageRequest, reporter: Reporter) -> None:
     def on_progress(done: int) -> None:
         reporter.progress(min(1.0, done / len(indices)), f"{done} of {len(indices)} samples")
 
-    ranges = collect_ranges(load_model(files.simplified), batches, on_progress)
+    ranges = collect_ranges(model, batches, on_progress)
     ranges.save(files.ranges)
     files.write("calibrate", Calibration(samples=len(indices), tensors=len(ranges.values)))
 

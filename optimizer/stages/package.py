@@ -51,8 +51,7 @@ def run(request: StageRequest, reporter: Reporter) -> None:
             *sandbox_notices(reporter.sandbox),
         ),
     )
-    write_package(outcome, files)
-    files.write("package", outcome)
+    files.write("package", write_package(outcome, files))
 
 
 def sandbox_notices(status: SandboxStatus | None) -> tuple[str, ...]:

@@ -7,6 +7,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from optimizer.errors import UnsupportedModelError
+from optimizer.external_data import data_file
 from optimizer.isolation import remove_folder, unlock_folder
 from optimizer.workspace import Workspace
 from service.jobs.records import INPUT_ROLES, JobFile
@@ -84,3 +86,13 @@ def sync_folder(folder: Path) -> None:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+
+def refuse_two_files(files: Workspace) -> None:
+    """Raise UnsupportedModelError for a model of two files: a job keeps and hands out single files."""
+    if data_file(files.converted).exists():
+        raise UnsupportedModelError(
+            "The model's weights take more than 1.5 GiB, too much for one ONNX file, and this server hands "
+            "out single files.",
+            hint="Run it on the command line: `onnxpress optimize` writes the weights beside the model.",
+        )

@@ -16,7 +16,7 @@ from optimizer.options import Options
 from optimizer.pipeline import Driver, Run, Stage
 from optimizer.results import Candidate, Measurements, Outcome, Plan, Probe
 from optimizer.workspace import StageRequest, Workspace
-from service.jobs.folders import JobFolder, sync_folder
+from service.jobs.folders import JobFolder, refuse_two_files, sync_folder
 from service.jobs.narration import Narrator, log
 from service.jobs.plan import Entry
 from service.jobs.records import ACTIVE, Benchmarked, BenchmarkOutcome, Job, JobStore
@@ -203,6 +203,7 @@ class Runner:
                 narrator.candidate(made)
             else:
                 seconds = driver.run_stages((Stage(entry.stage, entry.lock),))
+                refuse_two_files(files)
         except StageCancelledError:
             narrator.interrupted()
             raise

@@ -96,7 +96,7 @@ def test_a_complex_result_is_refused_by_name(tmp_path: Path) -> None:
 
     upload = save_function(lambda x: tf.signal.rfft(x), tmp_path, {"x": VALUES})
     with pytest.raises(UnsupportedModelError, match="complex") as caught:
-        convert_savedmodel(upload, "serving_default")
+        convert_savedmodel(upload, "serving_default", tmp_path / "model.onnx")
     assert "tf.math.real" in caught.value.hint
 
 
@@ -105,7 +105,7 @@ def test_an_operator_without_a_rule_is_refused_by_name(tmp_path: Path) -> None:
 
     upload = save_function(lambda x: tf.math.real(tf.sin(tf.complex(x, x))), tmp_path, {"x": VALUES})
     with pytest.raises(UnsupportedModelError, match="Sin"):
-        convert_savedmodel(upload, "serving_default")
+        convert_savedmodel(upload, "serving_default", tmp_path / "model.onnx")
 
 
 def test_a_graph_of_real_numbers_is_left_as_it_is() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 CONVERT = (
     "import sys; from pathlib import Path; "
     "from optimizer.convert.tf2onnx_tool import convert_savedmodel; "
-    "model = convert_savedmodel(Path(sys.argv[1]), 'serving_default'); "
+    "model = convert_savedmodel(Path(sys.argv[1]), 'serving_default', Path('model.onnx')); "
     "sys.stdout.buffer.write(model.SerializeToString(deterministic=True))"
 )
 

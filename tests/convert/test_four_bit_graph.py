@@ -73,7 +73,7 @@ def test_products_keep_their_four_bits(make: Any, block_size: int | None, tmp_pa
     value = np.random.default_rng(0).normal(size=(3, *model.input_shape[1:])).astype(np.float32)
     expected = model(value).numpy()
     assert np.linalg.norm(run(workspace, value) - expected) < 0.02 * np.linalg.norm(expected)
-    proto = convert_savedmodel(workspace.original, conversion.signature)
+    proto = convert_savedmodel(workspace.original, conversion.signature, tmp_path / "exact.onnx")
     assert keep_four_bits(proto, exact=True)
     workspace.converted.write_bytes(proto.SerializeToString())
     np.testing.assert_allclose(run(workspace, value), expected, atol=2e-6 * np.abs(expected).max())

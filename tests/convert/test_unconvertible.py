@@ -24,7 +24,7 @@ from optimizer.runtime import open_session
 
 def refusal(upload: Path, signature: str = "serving_default") -> UnsupportedModelError:
     with pytest.raises(UnsupportedModelError) as caught:
-        convert_savedmodel(upload, signature)
+        convert_savedmodel(upload, signature, upload.with_name("model.onnx"))
     assert "make_sure" not in caught.value.message
     return caught.value
 
@@ -184,7 +184,7 @@ def test_a_real_text_model_converts_from_the_named_numbers_on(
     same = [node.name for node in wiring.needed.values() if node.operator == "StringToHashBucketFast"]
     cut = first_numbers(wiring, {*nodes, *same})
     rest, first = save_rest(model, cut, "head/predictions/probabilities:0", tmp_path)
-    session = open_session_of(convert_savedmodel(rest, "serving_default"), tmp_path)
+    session = open_session_of(convert_savedmodel(rest, "serving_default", tmp_path / "rest.onnx"), tmp_path)
     texts = tf.constant(["def f(x):\n    return x + 1\n", "int main() { return 0; }"])
     *parts, expected = (part.numpy() for part in first(texts))
     inputs = {f"part_{number}": part for number, part in enumerate(parts)}

@@ -10,8 +10,10 @@ import onnx
 from keras_models import convert, save_keras
 from onnx import numpy_helper, parser
 
+from optimizer.convert.convert import convert_model
 from optimizer.convert.freeze import LARGE_BYTES
 from optimizer.convert.weights import attach_weights
+from optimizer.goal import Goal
 
 
 def initializers(path: Path) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def test_a_node_that_would_make_the_weight_larger_stays() -> None:
             y = MatMul (x, wide)
         }""")
     weight = np.arange(8, dtype=np.int8).reshape(4, 2)
-    attach_weights(model, {"w": lambda: weight})
+    attach_weights(model, {"w": lambda: weight}, Path("model.onnx"))
     assert [node.op_type for node in model.graph.node] == ["Cast", "MatMul"]
     assert [value.name for value in model.graph.input] == ["x"]
     np.testing.assert_array_equal(numpy_helper.to_array(model.graph.initializer[0]), weight)
@@ -75,7 +77,7 @@ def test_nodes_between_a_weight_and_its_only_use_are_computed_once() -> None:
             y = MatMul (x, scaled)
         }""")
     weight = np.arange(8, dtype=np.float32).reshape(4, 2)
-    attach_weights(model, {"w": lambda: weight})
+    attach_weights(model, {"w": lambda: weight}, Path("model.onnx"))
     assert [node.op_type for node in model.graph.node] == ["MatMul"]
     stored = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     np.testing.assert_array_equal(stored["w"], weight.T * 2.0)
@@ -85,6 +87,27 @@ def test_a_weight_that_nothing_reads_leaves_the_model() -> None:
     model = parser.parse_model("""
         <ir_version: 8, opset_import: ["": 17]>
         g (float[2] x, float[2] w) => (float[2] y) { y = Relu (x) }""")
-    attach_weights(model, {"w": lambda: np.ones(2, np.float32)})
+    attach_weights(model, {"w": lambda: np.ones(2, np.float32)}, Path("model.onnx"))
     assert [value.name for value in model.graph.input] == ["x"]
     assert not model.graph.initializer
+
+
+def test_weights_go_into_a_file_of_their_own_where_one_file_cannot_take_them(tmp_path: Path) -> None:
+    import keras
+
+    layers = [keras.Input((300,)), keras.layers.Dense(320, name="a"), keras.layers.Dense(320, name="b")]
+    model = keras.Sequential(layers)
+    upload = save_keras(model, tmp_path)
+    conversion, workspace = convert(upload, "keras", tmp_path, largest_bytes=1 << 19)
+    assert conversion.parity is not None
+    assert sorted(path.name for path in workspace.folder.glob("*.onnx*")) == [
+        "converted.onnx",
+        "converted.onnx.data",
+    ]
+    assert workspace.converted.stat().st_size < 10_000
+    found = initializers(workspace.converted)
+    for name in ("a", "b"):
+        (key,) = (key for key in found if key.endswith(f"{name}/kernel"))
+        np.testing.assert_array_equal(found[key], model.get_layer(name).kernel.numpy())
+    convert_model(upload, "keras", workspace, Goal(), None)  # again, into one file
+    assert [path.name for path in workspace.folder.glob("*.onnx*")] == ["converted.onnx"]

@@ -15,9 +15,11 @@ import small_outcomes
 import sqlalchemy as sa
 from single_steps import Steps
 
+from optimizer.errors import UnsupportedModelError
+from optimizer.external_data import data_file
 from optimizer.results import Measurements
 from optimizer.workspace import Workspace
-from service.jobs.folders import JobFolder
+from service.jobs.folders import JobFolder, refuse_two_files
 from service.jobs.narration import Narrator
 from service.jobs.plan import Entry
 from service.jobs.runner import MAX_STARTS, PACKAGE, StageInterrupted
@@ -219,3 +221,15 @@ def test_results_in_a_folder_that_is_a_link_are_refused(steps: Steps) -> None:
 def _write_outcome(folder: Workspace) -> None:
     folder.write("package", small_outcomes.OUTCOME)
     folder.write("measure", Measurements(rows=small_outcomes.OUTCOME.rows, baseline="input"))
+
+
+def test_a_model_of_two_files_is_refused_with_the_way_to_have_it(steps: Steps) -> None:
+    steps.run("convert")
+    files = steps.runner.folder_of(steps.job).workspace()
+    data_file(files.converted).write_bytes(b"weights")
+    with pytest.raises(UnsupportedModelError, match="single files") as caught:
+        refuse_two_files(files)
+    assert "onnxpress optimize" in caught.value.hint
+    result = steps.run("simplify")
+    assert result.ended
+    assert "single files" in str(steps.records.need(steps.job).problem)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from optimizer.convert.scan.expansion import check_expansion
 from optimizer.convert.scan.operators import ALLOWED, RESTORE, SAVER, TABLE_FROM_FILE, why_refused
 from optimizer.errors import InvalidModelError, UnsafeModelError, UnsupportedModelError
 
@@ -47,6 +48,7 @@ def check_graph(graph: graph_pb2.GraphDef, exempt: Exempt = NOTHING) -> None:
         UnsafeModelError: Naming operator, node and function.
         UnsupportedModelError: The same, where the operator is not TensorFlow's own.
         InvalidModelError: If a node calls a function that is not there.
+        OptimizerError: If the graph would not end; see `check_expansion`.
     """
     functions = {function.signature.name for function in graph.library.function}
     if len(functions) != len(graph.library.function) or len({n.name for n in graph.node}) != len(graph.node):
@@ -65,6 +67,7 @@ def check_graph(graph: graph_pb2.GraphDef, exempt: Exempt = NOTHING) -> None:
             _check_attributes(attributes.attr.items(), f"argument {argument} of {place}", functions)
     for gradient in graph.library.gradient:
         _require(gradient.gradient_func, f"the gradient of {gradient.function_name}", functions)
+    check_expansion(graph)
 
 
 def _check_function_name(name: str) -> None:

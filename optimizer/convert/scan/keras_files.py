@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
+import shutil
+import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 from optimizer.convert.scan.keras_config import check_config
+from optimizer.convert.upload import read_json
 from optimizer.errors import InvalidModelError, UnsafeModelError
 from optimizer.model import first_line
 
@@ -24,15 +26,14 @@ def scan_keras(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             _check_members(path.name, names)
-            config = json.loads(archive.read("config.json"))
-            weights = {name: archive.read(name) for name in names if name.endswith((".h5", ".hdf5"))}
+            check_config(read_json(archive, "config.json"), path.name)
+            for name in names:
+                if name.endswith((".h5", ".hdf5")):
+                    _scan_member(archive, name, f"{name} in {path.name}")
     except (zipfile.BadZipFile, KeyError, ValueError, OSError, RecursionError) as error:
         raise InvalidModelError(
             f"{path.name} is no readable .keras file: {first_line(error)}.", hint=_AGAIN
         ) from error
-    check_config(config, path.name)
-    for name, content in weights.items():
-        _scan_links(io.BytesIO(content), f"{name} in {path.name}")
 
 
 def scan_hdf5(path: Path) -> None:
@@ -63,7 +64,15 @@ def _check_members(file_name: str, names: list[str]) -> None:
         raise UnsafeModelError(f"{file_name} holds two members of one name.", hint="Save the model again.")
 
 
-def _scan_links(file: BinaryIO | io.BytesIO, file_name: str) -> None:
+def _scan_member(archive: zipfile.ZipFile, name: str, shown_as: str) -> None:
+    """Scan an HDF5 file inside an archive, by way of the disk: it may hold more than fits into memory."""
+    with tempfile.TemporaryFile() as file:
+        with archive.open(name) as member:
+            shutil.copyfileobj(member, file)
+        _scan_links(file, shown_as)
+
+
+def _scan_links(file: BinaryIO | IO[bytes], file_name: str) -> None:
     import h5py
 
     try:

@@ -1,4 +1,4 @@
-"""Scan an ONNX model: standard operators only, and no tensor outside the file."""
+"""Scan an ONNX model: standard operators only, and no tensor outside the file and its folder."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optimizer.convert.scan.onnx_folder import ModelFolder, elsewhere, is_external
 from optimizer.errors import InvalidModelError, UnsafeModelError, UnsupportedModelError
 from optimizer.model import first_line
 
@@ -27,8 +28,9 @@ _CONSTANT_LIMIT_BYTES = 2 << 30
 def scan_onnx(path: Path) -> None:
     """Scan an ONNX model, its subgraphs and functions; `scan` says what it raises."""
     model = read_onnx(path)
+    _check_external_weights(model.graph, path)
     functions = {(function.domain, function.name) for function in model.functions}
-    _check_graph(model.graph, f"graph {model.graph.name}", functions)
+    _check_graph(model.graph, f"graph {model.graph.name}", functions, inside=True)
     for function in model.functions:
         _check_nodes(function.node, f"function {function.name}", functions)
     for training in model.training_info:
@@ -54,9 +56,22 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         ) from error
 
 
-def _check_graph(graph: onnx.GraphProto, place: str, functions: set[tuple[str, str]]) -> None:
+def _check_external_weights(graph: onnx.GraphProto, path: Path) -> None:
+    """Large weights may lie in files of the model's folder."""
+    external = [tensor for tensor in graph.initializer if is_external(tensor)]
+    if not external:
+        return
+    folder = ModelFolder(path.parent)
+    for tensor in external:
+        folder.check(tensor, f"Initializer {tensor.name} of graph {graph.name}")
+
+
+def _check_graph(
+    graph: onnx.GraphProto, place: str, functions: set[tuple[str, str]], *, inside: bool = False
+) -> None:
     for tensor in graph.initializer:
-        _check_tensor(tensor, f"Initializer {tensor.name} of {place}")
+        if not inside or not is_external(tensor):
+            _check_tensor(tensor, f"Initializer {tensor.name} of {place}")
     for sparse in graph.sparse_initializer:
         _check_sparse(sparse, f"Sparse initializer {sparse.values.name} of {place}")
     _check_nodes(graph.node, place, functions)
@@ -101,15 +116,8 @@ def _check_sparse(sparse: Any, where: str) -> None:
 
 
 def _check_tensor(tensor: Any, where: str) -> None:
-    import onnx
-
-    if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
-        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "?")
-        raise UnsafeModelError(
-            f"{where} keeps its values in another file ({location!r}), which is not read.",
-            hint="Save the model as one file: onnx.save(onnx.load(path), 'model.onnx', "
-            "save_as_external_data=False).",
-        )
+    if is_external(tensor):
+        raise elsewhere(tensor, where)
     if any(size < 0 for size in tensor.dims):
         raise InvalidModelError(f"{where} has a negative size.", hint="Export the model again.")
     # A byte an element is the least that any type but the 4-bit ones takes.

@@ -1,4 +1,4 @@
-"""Scan a TFLite model: built-in operators only, and no buffers outside the file."""
+"""Scan a TFLite model: built-in operators only, no buffers outside the file, graphs that can run."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import struct
 from pathlib import Path
 from typing import Any
 
+from optimizer.convert.scan.tflite_graph import check_graphs, check_size
 from optimizer.errors import InvalidModelError, UnsafeModelError, UnsupportedModelError
 from optimizer.model import first_line
 
 # Named like a custom operator, but part of TFLite itself.
 _BUILT_IN = {"TFLite_Detection_PostProcess"}
+_DAMAGE = (struct.error, IndexError, TypeError, ValueError, OverflowError, AttributeError, OSError)
 
 
 def scan_tflite(path: Path) -> None:
     """Scan a TFLite model; `scan` says what it raises."""
     try:
-        operators, has_external_buffers = _read(path.read_bytes())
-    except (struct.error, IndexError, TypeError, ValueError, OverflowError, OSError) as error:
+        operators, has_external_buffers, model = _read(path.read_bytes())
+    except _DAMAGE as error:
         raise InvalidModelError(
             f"{path.name} is no readable TFLite model: {first_line(error)}.",
             hint="Check that the upload or download is complete.",
@@ -38,15 +40,17 @@ def scan_tflite(path: Path) -> None:
             f"{path.name} holds custom operators, whose code is not in it: {', '.join(sorted(operators))}.",
             hint="Give the model that the .tflite was made of, or convert it without them.",
         )
+    check_graphs(model)
 
 
-def _read(content: bytes) -> tuple[set[str], bool]:
-    """The names of the operators that are not TFLite's own, and whether buffers lie in other files."""
+def _read(content: bytes) -> tuple[set[str], bool, Any]:
+    """The names of operators that are not TFLite's own, whether buffers lie in other files, and the model."""
     from tensorflow.lite.python import schema_py_generated as schema
 
     model = schema.Model.GetRootAs(content, 0)
     if model.SubgraphsLength() == 0:
         raise ValueError("it has no graph")
+    check_size(model, len(content))
     names: set[str] = set()
     for index in range(model.OperatorCodesLength()):
         code = model.OperatorCodes(index)
@@ -55,7 +59,8 @@ def _read(content: bytes) -> tuple[set[str], bool]:
         name = _text(code.CustomCode())
         if (builtin == schema.BuiltinOperator.CUSTOM or name) and name not in _BUILT_IN:
             names.add(name or "(without a name)")
-    return names, _length(model, "ExternalBufferGroups") > 0 or _length(model, "ExternalBuffers") > 0
+    has_external_buffers = _length(model, "ExternalBufferGroups") > 0 or _length(model, "ExternalBuffers") > 0
+    return names, has_external_buffers, schema.ModelT.InitFromPackedBuf(content, 0)
 
 
 def _length(model: Any, table: str) -> int:

@@ -97,12 +97,12 @@ def _ours(original: Path, signature: str) -> Callable[[], Any]:
     from optimizer.convert import tf2onnx_tool
 
     if original.is_dir():
-        return lambda: tf2onnx_tool.convert_savedmodel(original, signature)
+        return lambda: tf2onnx_tool.convert_savedmodel(original, signature, original.with_name("bench.onnx"))
 
     def tflite() -> Any:
         from optimizer.convert.tflite import read_tflite
 
-        return tf2onnx_tool.convert_tflite(original, read_tflite(original).tensor_names, dequantize=False)
+        return tf2onnx_tool.convert_tflite(original, read_tflite(original).tensor_names)
 
     return tflite
 
