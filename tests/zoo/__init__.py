@@ -13,6 +13,7 @@ from zoo import (
     preprocessing,
     quantized,
     recurrent,
+    rewritten,
     tf1,
     tflite,
 )
@@ -29,6 +30,7 @@ _MODELS = (
     *preprocessing.MODELS,
     *precision.MODELS,
     *quantized.MODELS,
+    *rewritten.MODELS,
     *functions.MODELS,
     *tf1.MODELS,
     *tflite.MODELS,

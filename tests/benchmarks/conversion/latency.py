@@ -33,13 +33,14 @@ def measure(folder: Path, launches: int) -> Latency:
     if not theirs.is_file() or not ours.is_file():
         return Latency(words="-")
     try:
-        row = measure_pair("ours", theirs, ours, MeasureSettings(launches=launches), _launch)
+        row = measure_pair("ours", theirs, ours, MeasureSettings(launches=launches), launch)
     except OptimizerError as error:
         return Latency(words=error.message)
     return Latency(latency_ms=row.latency_ms, ratio=row.ratio)
 
 
-def _launch(request: LaunchRequest) -> LaunchTimes:
+def launch(request: LaunchRequest) -> LaunchTimes:
+    """One launch, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", LAUNCH],
         input=request.model_dump_json(),
