@@ -61,6 +61,12 @@ class Builder:
         values = np.asarray(content) if isinstance(content, np.ndarray) else np.array(content, np.int64)
         return self._tape.initializer(ir.tensor(np.asarray(values, order="C")), name=self._name("constant"))
 
+    def discard(self) -> None:
+        """Let go of what was made: else the values that it reads count it among their users."""
+        for node in self.nodes:
+            for index in range(len(node.inputs)):
+                node.replace_input_with(index, None)
+
     def _name(self, what: str) -> str:
         self._count += 1
         return f"{self._stem}/{what}_{self._count}"
@@ -181,16 +187,17 @@ def _candidates(model: ir.Model, roots: frozenset[str]) -> Iterator[ir.Node]:
 
 def _try(node: ir.Node, rewrite: Rewrite, model: ir.Model, report: Report) -> None:
     build = Builder(node)
+    new = None
     try:
         new = rewrite.replace(node, build)
     except LeftAsItIs as reason:
         what = rewrite.name.replace("_", " ")
         report.left[node.name or node.outputs[0].name or node.op_type] = f"{what}: {reason}"
-        return
-    if new is None:
-        return
-    if model.graph.opset_imports.get("", 0) < rewrite.opset:
+    if new is not None and model.graph.opset_imports.get("", 0) < rewrite.opset:
         report.wanted_opset = max(report.wanted_opset, rewrite.opset)
+        new = None
+    if new is None:
+        build.discard()
         return
     _put(node, build, new, model)
     report.applied[rewrite.name] += 1

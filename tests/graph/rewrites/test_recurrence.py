@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import onnx_ir
 import pytest
 from recurrent_loops import Loop, feeds, loop_model, loop_text
 from rewrite_cases import assert_left, assert_same, normal, operators, proto_of, rewritten
 
+from optimizer.graph.rewriter import apply_rewrites
 from optimizer.graph.rewrites.recurrence import DROP_ZERO_STATES, FUSE_RECURRENCE, TAKE_LAST_STATE
 
 CELLS = {"lstm": "LSTM", "gru_after": "GRU", "gru_before": "GRU", "rnn": "RNN"}
@@ -167,3 +169,12 @@ def test_a_computed_count_that_is_not_the_sequences_is_left() -> None:
     loop = replace(Loop("rnn"), count="computed")
     text = loop_text(loop).replace("all_sizes = Shape (xs)", "all_sizes = Shape (x_in)")
     assert_left(loop_model(loop, text), FUSE_RECURRENCE)
+
+
+def test_a_loop_that_is_left_after_a_try_reads_no_more_than_before() -> None:
+    text = loop_text(Loop("lstm")).replace("y = Identity (h_new)", "y = Neg (h_new)")
+    model = onnx_ir.from_proto(loop_model(Loop("lstm"), text))
+    before = {value.name: len(value.uses()) for node in model.graph for value in node.outputs}
+    report = apply_rewrites(model, (FUSE_RECURRENCE,))
+    assert "another value than its state" in next(iter(report.left.values()))
+    assert {value.name: len(value.uses()) for node in model.graph for value in node.outputs} == before
