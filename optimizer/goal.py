@@ -89,6 +89,8 @@ class Goal(Options):
     def _fits_together(self) -> Self:
         if not self.techniques:
             raise ValueError("techniques is empty: leave it out, or name at least simplification")
+        if len(set(self.outputs)) < len(self.outputs):
+            raise ValueError("outputs names the same twice")
         lossy = {"quantization", "precision"} & set(self.techniques)
         if self.keep_float and not lossy:
             raise ValueError("keep_float says what stays in float, but no technique makes anything else")

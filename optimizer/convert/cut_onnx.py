@@ -42,7 +42,7 @@ def cut_onnx(proto: onnx.ModelProto, asked: Sequence[str]) -> tuple[str, ...]:
     needed = _behind(_sources(proto), asked)
     _keep(graph.output, _values(proto, asked))
     _keep(graph.node, [node for node in graph.node if needed.intersection(node.output)])
-    for part in (graph.input, graph.initializer):
+    for part in (graph.input, graph.initializer, graph.value_info):
         _keep(part, [entry for entry in part if entry.name in needed])
     unused = [name for name in inputs if name not in needed]
     return (f"inputs that no output needs were left out: {', '.join(unused)}",) if unused else ()
@@ -80,12 +80,12 @@ def _inputs(proto: onnx.ModelProto) -> list[str]:
 
 
 def _values(proto: onnx.ModelProto, asked: Sequence[str]) -> list[onnx.ValueInfoProto]:
-    """Values as outputs, each once, with the type that the file gives them or inference finds."""
+    """Values as outputs, with the type that the file gives them or inference finds."""
     known = _types(proto)
     if not all(name in known for name in asked):
         # It leaves operators of other domains alone; ONNX Runtime knows their types.
         known |= _types(onnx.shape_inference.infer_shapes(proto))
-    return [known.get(name) or onnx.ValueInfoProto(name=name) for name in dict.fromkeys(asked)]
+    return [known.get(name) or onnx.ValueInfoProto(name=name) for name in asked]
 
 
 def _types(proto: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:

@@ -55,8 +55,7 @@ class InlinedGraph:
         if len(ending) > 1:
             raise ambiguous_output(asked, ending)
         if not ending:
-            known = [node for node in self._nodes if not node.startswith("Func/")]
-            raise unknown_output(asked, [*known, *self._outputs, *self._layers])
+            raise unknown_output(asked, [*self._behind_inputs(), *self._outputs, *self._layers])
         return ending[0]
 
     def nodes(self) -> list[Node]:
@@ -94,6 +93,16 @@ class InlinedGraph:
         """Node to the weight or table that it stands for, of those that are left."""
         left = {node.name for node in self.definition.node}
         return {node_name(name): value for name, value in self._captured.items() if node_name(name) in left}
+
+    def _behind_inputs(self) -> list[str]:
+        """The nodes that depend on the inputs, which alone can be outputs."""
+        live, found = set(self.inputs), []
+        for node in self.nodes():
+            if live.intersection(node.inputs):
+                live.update(node.outputs)
+                if node.outputs and not node.name.startswith("Func/"):  # which inlining put in
+                    found.append(node.name)
+        return found
 
     def _behind(self, tensor: str) -> set[str]:
         found: set[str] = set()

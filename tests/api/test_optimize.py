@@ -68,6 +68,7 @@ CONTRADICTIONS: list[dict[str, Any]] = [
     {"techniques": ["simplification"], "keep_float": ["a"]},
     {"techniques": ["precision"], "allow_synthetic_calibration": True},
     {"signature": "serve"},
+    {"outputs": ["y", "y"]},
 ]
 
 

@@ -181,6 +181,19 @@ def test_tables_and_the_second_tensor_of_a_node_survive_the_cut(tmp_path: Path) 
     assert found["best:1"].tolist() == [[1, 3]]
 
 
+def test_what_has_no_converter_can_be_left_outside(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32, "x")])  # type: ignore[untyped-decorator]  # TensorFlow has no types
+    def serve(x: Any) -> Any:
+        return {"y": tf.math.digamma(tf.nn.softplus(x, name="rates"))}
+
+    tf.saved_model.save(tf.Module(), str(tmp_path / "saved"), signatures=serve)
+    conversion, _ = convert(tmp_path / "saved", "savedmodel", tmp_path, outputs=("rates",))
+    assert names(conversion) == ["rates"]
+    assert is_proven(conversion)
+
+
 @pytest.fixture(scope="module")
 def tflite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two branches of the same input, in TFLite's own names."""

@@ -56,3 +56,20 @@ def test_basic_pitch_agrees_with_the_onnx_file_of_its_authors(
     for value in mine.values():
         nearest = min(max_norm(value, other) for other in reference.values() if other.shape == value.shape)
         assert nearest < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "outputs"),
+    [
+        ("basic-pitch", ("note", "onset/reshape_2/Reshape")),
+        ("fer", ("global_average_pooling2d_1", "max_pooling2d_4")),
+    ],
+)
+def test_a_published_model_ends_inside_where_outputs_says(
+    tmp_path: Path, real_model: RealModel, name: str, outputs: tuple[str, ...]
+) -> None:
+    upload = real_model(name)
+    conversion, _ = convert(upload, detect(upload), tmp_path, outputs=outputs)
+    assert tuple(spec.name for spec in conversion.outputs) == outputs
+    assert conversion.parity is not None
+    assert all(entry.value <= entry.tolerance for entry in conversion.parity.outputs)

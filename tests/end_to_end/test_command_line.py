@@ -135,7 +135,7 @@ def test_an_error_names_what_is_wrong_and_has_its_exit_code(onnxpress: Command, 
         ("optimize", model, "--evaluation", str(wrong)): ("InvalidDataError", 6, "class id 99"),
         ("optimize", model, "-o", str(other)): ("InvalidOptionsError", 2, "other.npz"),
         ("optimize", model, "--outputs", "logit"): ("InvalidOptionsError", 2, "logit"),
-        ("convert", model, "-o", "x.onnx", "--opset", "99"): ("InvalidOptionsError", 2, "99"),
+        ("inspect", model, "--opset", "99"): ("InvalidOptionsError", 2, "99"),
         ("convert", model, "-o", "x.onnx", "--fixed-shapes", "image:1,2"): (
             "InvalidOptionsError",
             2,
