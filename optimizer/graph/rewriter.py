@@ -106,14 +106,22 @@ class Report:
     """The operator set that rewrites which fit would need."""
 
 
-def rewrite(proto: onnx.ModelProto, rewrites: Sequence[Rewrite]) -> tuple[onnx.ModelProto, Report]:
+def rewrite(
+    proto: onnx.ModelProto, rewrites: Sequence[Rewrite], highest_opset: int | None = None
+) -> tuple[onnx.ModelProto, Report]:
     """Apply rewrites until none fits; the operator set is raised as far as they need.
+
+    Args:
+        proto: The model.
+        rewrites: In the order in which they are tried.
+        highest_opset: The operator set is not raised above this; rewrites that need more do not apply.
 
     Returns:
         A new model, or the given one where nothing fits; and what was done, and left.
     """
     import onnx_ir as ir
 
+    rewrites = [each for each in rewrites if highest_opset is None or each.opset <= highest_opset]
     model = ir.from_proto(proto)
     report = apply_rewrites(model, rewrites)
     if report.wanted_opset:

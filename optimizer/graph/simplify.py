@@ -18,7 +18,7 @@ from optimizer.errors import InvalidDataError, OptimizerError, ToolError
 from optimizer.external_data import PROTO_BYTES, give_back, withhold
 from optimizer.graph.rewriter import Report, Rewrite, rewrite
 from optimizer.graph.rewrites import REWRITES
-from optimizer.graph.structure import all_graphs, all_nodes, fingerprint, name_nodes, true_inputs
+from optimizer.graph.structure import all_graphs, all_nodes, fingerprint, name_nodes, opset, true_inputs
 from optimizer.graph.verify import NotTheSameError, Values, Witness, check_same, restore_edges, witness
 from optimizer.model import Model, PassResult, first_line, from_proto
 
@@ -35,7 +35,7 @@ _WEIGHTS_NOT_INPUTS_IR = 4  # from this file version on, weights need not be lis
 logger = logging.getLogger(__name__)
 
 
-def simplify(model: Model, largest_bytes: int = PROTO_BYTES) -> PassResult:
+def simplify(model: Model, largest_bytes: int = PROTO_BYTES, highest_opset: int | None = None) -> PassResult:
     """Remove dead nodes and unused weights, fold constants and BatchNormalization.
 
     Inputs and outputs keep their names, types, shapes and order; an input that nothing reads stays and is
@@ -45,6 +45,7 @@ def simplify(model: Model, largest_bytes: int = PROTO_BYTES) -> PassResult:
         model: The model.
         largest_bytes: Of a model with more weights than that the large ones are withheld from the tools,
             which then fold nothing into them.
+        highest_opset: The operator set is not raised above this; None: as far as a rewrite needs.
 
     Returns:
         The simplified model; sentences on what was changed; each tool whose result was undone, with why; and
@@ -54,15 +55,18 @@ def simplify(model: Model, largest_bytes: int = PROTO_BYTES) -> PassResult:
         OptimizerError: If ONNX Runtime cannot load the model.
     """
     if model.weight_bytes <= largest_bytes:
-        return _simplified(model, model.to_proto(), {})
+        return _simplified(model, model.to_proto(), {}, highest_opset)
     proto, weights = withhold(model.graph_ir)
-    result = _simplified(model, proto, {name: tensor.numpy() for name, tensor in weights.items()})
+    values = {name: tensor.numpy() for name, tensor in weights.items()}
+    result = _simplified(model, proto, values, highest_opset)
     if result.model is model:
         return result
     return replace(result, model=Model(give_back(result.model.to_proto(), weights)))
 
 
-def _simplified(model: Model, original: onnx.ModelProto, weights: Values) -> PassResult:
+def _simplified(
+    model: Model, original: onnx.ModelProto, weights: Values, highest_opset: int | None
+) -> PassResult:
     """Simplify a graph; the model itself where nothing was changed."""
     try:
         expected = witness(original, weights)
@@ -81,7 +85,7 @@ def _simplified(model: Model, original: onnx.ModelProto, weights: Values) -> Pas
         while tools:
             tool = tools.pop(0)
             try:
-                proven = _proven(current, tool, expected)
+                proven = _proven(current, tool, expected, highest_opset)
             except _Refused as refused:
                 if len(tool.rewrites) > 1:
                     tools = [_rewriting(each) for each in tool.rewrites] + tools
@@ -109,7 +113,7 @@ class _Refused(Exception):  # noqa: N818  # an outcome that is written down, no 
 
 
 def _proven(
-    before: onnx.ModelProto, tool: _Tool, expected: Witness
+    before: onnx.ModelProto, tool: _Tool, expected: Witness, highest_opset: int | None
 ) -> tuple[onnx.ModelProto, float, Report] | None:
     """The tool's result, its max-norm difference from the original, and what the rewrites did.
 
@@ -117,7 +121,10 @@ def _proven(
     """
     report = Report()
     try:
-        after = tool.run(_copy(before), report)
+        if tool.rewrites:
+            after, report = rewrite(before, tool.rewrites, highest_opset)
+        else:
+            after = tool.run(_copy(before))
     except Exception as error:  # third-party code on any graph: whatever it raises, the model is kept
         logger.info("a simplification tool failed", exc_info=error)
         raise _Refused(f"it failed with {type(error).__name__}: {first_line(error)}") from error
@@ -125,6 +132,8 @@ def _proven(
         restore_edges(before, after)
         if fingerprint(after) == fingerprint(before):
             return None  # only names differ
+        if not tool.rewrites and opset(after) != opset(before):
+            raise NotTheSameError("it has another operator set")
         growth, extra = (_TABLE_GROWTH, _TABLE_BYTES) if tool.rewrites else (_GROWTH, _GROWTH_BYTES)
         if after.ByteSize() > before.ByteSize() * growth + extra:
             raise NotTheSameError(f"the file would grow from {before.ByteSize()} to {after.ByteSize()} bytes")
@@ -177,30 +186,24 @@ class _Tool:
     """Something that makes a graph smaller or faster; it may write into the model that it gets."""
 
     name: str
-    run: Callable[[onnx.ModelProto, Report], onnx.ModelProto]
-    """Takes the model, and writes down which rewrites it applied and left."""
+    run: Callable[[onnx.ModelProto], onnx.ModelProto] = lambda proto: proto
     rewrites: tuple[Rewrite, ...] = ()
+    """Instead of `run`: what a tool of ours rewrites."""
 
 
 def _rewriting(*rewrites: Rewrite) -> _Tool:
-    def run(proto: onnx.ModelProto, report: Report) -> onnx.ModelProto:
-        rewritten, done = rewrite(proto, rewrites)
-        report.applied.update(done.applied)
-        report.left.update(done.left)
-        return rewritten
-
     name = f"The rewrite {rewrites[0].name}" if len(rewrites) == 1 else "Rewriting"
-    return _Tool(name, run, rewrites)
+    return _Tool(name, rewrites=rewrites)
 
 
 # What nothing reads goes first, and weights leave the list of inputs, where no tool takes them for constants.
 # The rewrites before the tools, which would take patterns apart; they fold what the rewrites made constant.
 # onnxslim before ONNX Runtime: it folds BatchNormalization and its Mul and Add spelling.
 _TOOLS = (
-    _Tool("Removal of what nothing reads", lambda proto, _: _remove_unused(proto)),
+    _Tool("Removal of what nothing reads", _remove_unused),
     _rewriting(*REWRITES),
-    _Tool("onnxslim", lambda proto, _: _slim(proto)),
-    _Tool("ONNX Runtime's basic optimization", lambda proto, _: _optimize_basic(proto)),
+    _Tool("onnxslim", _slim),
+    _Tool("ONNX Runtime's basic optimization", _optimize_basic),
 )
 
 

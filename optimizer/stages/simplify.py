@@ -15,7 +15,7 @@ def run(request: StageRequest, reporter: Reporter) -> None:
     model = load_model(files.converted)
     result = PassResult(model, refusals=("simplification was not asked for",))
     if "simplification" in request.goal.techniques:
-        result = simplify(model)
+        result = simplify(model, highest_opset=request.goal.opset)
     save_model(result.model, files.simplified)
     files.write(
         "simplify",

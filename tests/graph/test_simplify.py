@@ -8,11 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir
 import pytest
 from onnx import numpy_helper, parser
 from small_models import SMALL_MODELS
 
 from optimizer.graph import simplify
+from optimizer.graph.rewriter import Builder, Rewrite
+from optimizer.graph.simplify import _TOOLS as TOOLS
+from optimizer.graph.simplify import _rewriting as rewriting
 from optimizer.graph.structure import all_nodes
 from optimizer.graph.verify import NotTheSameError, check_same, restore_edges, witness
 from optimizer.model import Model, from_proto, save_model
@@ -196,3 +200,38 @@ def test_two_processes_give_the_same_bytes(name: str, tmp_path: Path) -> None:
         )
         results.append(target.read_bytes())
     assert results[0] == results[1]
+
+
+GELU = """
+    g (float[batch, 4] x) => (float[batch, 4] y)
+    <float root = {0.70710678}, float one = {1}, float half = {0.5}>
+    { a = Mul (x, root)  e = Erf (a)  f = Add (e, one)  h = Mul (x, half)  y = Mul (h, f) }"""
+
+
+def test_a_rewrite_raises_the_operator_set_as_far_as_it_needs_and_no_further_than_allowed() -> None:
+    raised = simplify(model(GELU))
+    assert operators(raised.model) == ["Gelu"]
+    assert raised.model.to_proto().opset_import[0].version == 20
+    assert "rewrote: fuse gelu" in raised.changes
+    kept = simplify(model(GELU), highest_opset=17)
+    assert "Gelu" not in operators(kept.model)
+    assert kept.model.to_proto().opset_import[0].version == 17
+
+
+def test_a_rewrite_that_is_wrong_is_undone_and_named_while_the_others_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def twice(node: onnx_ir.Node, build: Builder) -> list[onnx_ir.Value] | None:
+        return None if node.inputs[0] is node.inputs[1] else [build("Add", node.inputs[0], node.inputs[0])]
+
+    wrong = Rewrite("double_everything", frozenset({"Add"}), twice)
+    tools = [tool if not tool.rewrites else rewriting(*tool.rewrites, wrong) for tool in TOOLS]
+    monkeypatch.setattr("optimizer.graph.simplify._TOOLS", tuple(tools))
+    text = GELU.replace("float[batch, 4] y)", "float[batch, 4] y, float[batch, 4] z)").replace(
+        "y = Mul (h, f)", "y = Mul (h, f)  z = Add (x, y)"
+    )
+    result = simplify(model(text))
+    assert any(
+        refusal.startswith("The rewrite double_everything was left out: ") for refusal in result.refusals
+    )
+    assert operators(result.model) == ["Add", "Gelu"]
