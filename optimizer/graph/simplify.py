@@ -128,6 +128,8 @@ def _proven(
     except Exception as error:  # third-party code on any graph: whatever it raises, the model is kept
         logger.info("a simplification tool failed", exc_info=error)
         raise _Refused(f"it failed with {type(error).__name__}: {first_line(error)}") from error
+    if after is before:
+        return None
     try:
         restore_edges(before, after)
         if fingerprint(after) == fingerprint(before):
