@@ -44,7 +44,7 @@ def convert_model(
         upload: The file, or the folder of a SavedModel; `scan` has found it harmless.
         format: As `detect` found it.
         workspace: Where the results go; its folder exists.
-        goal: Its `signature` chooses among a SavedModel's, its `outputs` among a graph's nodes.
+        goal: Its `signature` chooses among the upload's, its `outputs` among a graph's nodes.
         samples: The user's data for the comparison, opened when the inputs are known; None makes inputs up.
 
     Raises:
@@ -98,7 +98,7 @@ def _prepare(upload: Path, format: Format, workspace: Workspace, goal: Goal) -> 
     if format == "tflite":
         from optimizer.convert.tflite import prepare_tflite
 
-        return prepare_tflite(upload, workspace)
+        return prepare_tflite(upload, workspace, goal.signature)
     if format == "graphdef":
         from optimizer.convert.graphdef import prepare_graphdef
 

@@ -10,11 +10,10 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from optimizer.convert.prepared import Prepared
 from optimizer.convert.scan.savedmodel import read_savedmodel
+from optimizer.convert.signature import choose_signature
 from optimizer.errors import InvalidModelError, InvalidOptionsError, OptimizerError, UnsupportedModelError
 from optimizer.model import first_line
 from optimizer.workspace import Workspace
-
-_DEFAULT = "serving_default"
 
 
 def prepare_savedmodel(upload: Path, workspace: Workspace, signature: str | None) -> Prepared:
@@ -42,7 +41,7 @@ def prepare_savedmodel(upload: Path, workspace: Workspace, signature: str | None
         _save_call_as_signature(upload, workspace.original)
         note = "the SavedModel has no signatures; its call function was converted"
         return Prepared("TensorFlow", "serve", producer, notes=(note,))
-    chosen = _choose(names, signature)
+    chosen = choose_signature("SavedModel", names, signature)
     for part in ("inputs", "outputs"):
         if not getattr(meta_graph.signature_def[chosen], part):
             raise UnsupportedModelError(
@@ -50,24 +49,6 @@ def prepare_savedmodel(upload: Path, workspace: Workspace, signature: str | None
             )
     shutil.copytree(upload, workspace.original)
     return Prepared("TensorFlow", chosen, producer)
-
-
-def _choose(names: list[str], asked: str | None) -> str:
-    listed = ", ".join(names)
-    if asked is not None:
-        if asked not in names:
-            raise InvalidOptionsError(
-                f"The SavedModel has no signature {asked!r}.", hint=f"It has these: {listed}."
-            )
-        return asked
-    if len(names) == 1:
-        return names[0]
-    if _DEFAULT in names:
-        return _DEFAULT
-    raise InvalidOptionsError(
-        f"The SavedModel has several signatures and no {_DEFAULT}: {listed}.",
-        hint="Name the one to optimize with the option `signature`.",
-    )
 
 
 def _serving_graph(folder: Path) -> saved_model_pb2.SavedModel.MetaGraphDef:

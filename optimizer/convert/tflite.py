@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import struct
 import warnings
 from collections.abc import Mapping
@@ -15,8 +14,9 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from optimizer.convert.naming import onnx_output_name, unique_names
 from optimizer.convert.prepared import Prepared, Rounding
+from optimizer.convert.tflite_signature import extract_signature
 from optimizer.errors import InvalidModelError, UnsupportedModelError
-from optimizer.model import first_line
+from optimizer.model import first_line, write_atomically
 from optimizer.workspace import Workspace
 
 _INTEGERS = (schema.TensorType.INT8, schema.TensorType.UINT8, schema.TensorType.INT16)
@@ -41,20 +41,23 @@ class TfliteFile:
     """Whether it stores weights as float16."""
 
 
-def prepare_tflite(upload: Path, workspace: Workspace) -> Prepared:
-    """Copy the file to `Workspace.original`.
+def prepare_tflite(upload: Path, workspace: Workspace, signature: str | None) -> Prepared:
+    """Copy the file to `Workspace.original`, with one signature alone.
 
-    Inputs and outputs are called as in the file's signature if it has exactly one, else like its tensors.
+    Inputs and outputs are called as in that signature, or like the file's tensors where it has none.
 
     Raises:
         InvalidModelError: If it is no valid TFLite file.
+        InvalidOptionsError: If that signature is not there, or none was named and several could be meant.
     """
-    file = read_tflite(upload)
-    shutil.copyfile(upload, workspace.original)
-    return Prepared("TFLite", "", "TFLite", file.rounding, output_steps=file.output_steps)
+    _parse(upload)
+    content, chosen = extract_signature(upload.read_bytes(), signature)
+    write_atomically(workspace.original, content)
+    file = read_tflite(workspace.original, shown_as=upload.name)
+    return Prepared("TFLite", chosen, "TFLite", file.rounding, output_steps=file.output_steps)
 
 
-def read_tflite(path: Path) -> TfliteFile:
+def read_tflite(path: Path, shown_as: str = "") -> TfliteFile:
     """Read a TFLite file; see `prepare_tflite` for names and errors.
 
     Raises:
@@ -62,7 +65,7 @@ def read_tflite(path: Path) -> TfliteFile:
     """
     model = _parse(path)
     graph = model.subgraphs[0]
-    _refuse_sparse(path, graph)
+    _refuse_sparse(shown_as or path.name, graph)
     names = {index: graph.tensors[index].name.decode() for index in [*graph.inputs, *graph.outputs]}
     public = names | _signature_names(model)
     inputs = dict(zip(graph.inputs, unique_names(public[index] for index in graph.inputs), strict=True))
@@ -116,11 +119,11 @@ def _parse(path: Path) -> Any:
     return model
 
 
-def _refuse_sparse(path: Path, graph: Any) -> None:
+def _refuse_sparse(file: str, graph: Any) -> None:
     for tensor in graph.tensors:
         if tensor.sparsity is not None:
             raise UnsupportedModelError(
-                f"{path.name} stores the weights of {tensor.name.decode()} in TFLite's sparse form, which no "
+                f"{file} stores the weights of {tensor.name.decode()} in TFLite's sparse form, which no "
                 "converter reads.",
                 hint="Convert the model to TFLite again without EXPERIMENTAL_SPARSITY, or hand in the model "
                 "that it was made from.",
