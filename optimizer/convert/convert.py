@@ -61,7 +61,7 @@ def convert_model(  # noqa: PLR0913  # the limit is for tests: a model above it 
         upload: The file, or the folder of a SavedModel; `scan` has found it harmless.
         format: As `detect` found it.
         workspace: Where the results go; its folder exists.
-        goal: Its `signature` chooses among a SavedModel's, its `outputs` are where the model ends.
+        goal: Its `signature` chooses among the upload's, its `outputs` are where the model ends.
         samples: The user's data for the comparison, opened when the inputs are known; None makes inputs up.
         largest_bytes: Of weights in one file; more go into a file of their own beside it.
 
@@ -119,7 +119,7 @@ def _prepare(upload: Path, format: Format, workspace: Workspace, goal: Goal) -> 
     if format == "tflite":
         from optimizer.convert.tflite import prepare_tflite
 
-        return prepare_tflite(upload, workspace, goal.outputs)
+        return prepare_tflite(upload, workspace, goal.signature, goal.outputs)
     if format == "graphdef":
         from optimizer.convert.graphdef import prepare_graphdef
 

@@ -3,11 +3,14 @@
     Q(clip(x, low, high)) = Q(x)          where Q(low) and Q(high) are the smallest and largest integer
     move(DQ(q))           = DQ(move(q))   where one scale holds for all of q; likewise for Q
     Q(x; z) - 128         = Q(x; z - 128) so that int8 values between a Q and its DQs can be uint8
+    DQ(w; 0)              = DQ(w + 128; 128) likewise for weights
 
 ONNX Runtime computes in integers where DequantizeLinear, operator and QuantizeLinear follow directly. A
 clamp between them, or a move of elements (Transpose, Reshape, ...), leaves the operator in float. TFLite's
 activations are clamps to the range of their integers, so that the rules are exact. On x86-64 its kernels take
 unsigned activations; it makes signed ones unsigned where one DQ follows at once, and else stays in float.
+Signed weights saturate in their 16-bit sums where the processor has no VNNI (14 to 41 output steps seen);
+unsigned ones are exact everywhere, take 1.3 times as long there, and are still faster than float.
 """
 
 from __future__ import annotations
@@ -17,14 +20,17 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from optimizer.convert.graph_lookup import MOVES, Lookup, look_up
+from optimizer.convert.graph_lookup import MOVES, Lookup, drop_unused, look_up
 
 _KERNELS = frozenset({"Conv", "MatMul", "Gemm"})
 
 
 def expose_integer_kernels(proto: onnx.ModelProto) -> None:
-    """Apply the three rules, in place; a graph without QuantizeLinear stays as it is."""
+    """Apply the four rules, in place; a graph without QuantizeLinear stays as it is."""
     graph = proto.graph
+    if all(node.op_type != "QuantizeLinear" for node in graph.node):
+        return
+    _make_weights_unsigned(graph)
     while _drop_clamp(graph) or _move_outwards(graph):
         pass
     _enclose_signed_edges(graph)
@@ -125,6 +131,27 @@ def _make_unsigned(graph: onnx.GraphProto) -> None:
             pair.input[2] = name
         for info in [info for info in graph.value_info if info.name in moved]:
             graph.value_info.remove(info)
+
+
+def _make_weights_unsigned(graph: onnx.GraphProto) -> None:
+    """Turn int8 weights with the zero point 0 into uint8 ones with 128."""
+    lookup = look_up(graph)
+    names = {node.input[1] for node in graph.node if node.op_type in _KERNELS}
+    for node in graph.node:
+        if node.op_type != "DequantizeLinear" or node.output[0] not in names or len(node.input) < 3:
+            continue
+        weights, zero_point = lookup.constant(node.input[0]), lookup.constant(node.input[2])
+        if weights is None or weights.dtype != np.int8 or zero_point is None or zero_point.any():
+            continue
+        unsigned = {
+            0: (weights.astype(np.int16) + 128).astype(np.uint8),
+            2: np.full(zero_point.shape, 128, np.uint8),
+        }
+        for place, value in unsigned.items():
+            name = f"{node.output[0]}_unsigned_{place}"
+            graph.initializer.append(numpy_helper.from_array(value, name))
+            node.input[place] = name
+    drop_unused(graph)
 
 
 def _enclose_signed_edges(graph: onnx.GraphProto) -> None:

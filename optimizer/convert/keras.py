@@ -235,7 +235,11 @@ def _reason(error: Exception) -> str:
     """What Keras says, without its colours and its opening words about where it was."""
     lines = [line for line in re.sub(r"\x1b\[\d+m", "", str(error)).splitlines() if line.strip()]
     opening = len(lines) > 1 and lines[0].startswith("Exception encountered")
-    return first_line(ValueError(lines[1])) if opening else first_line(error)
+    if opening:
+        return first_line(ValueError(lines[1]))
+    if len(lines) > 1 and lines[0].endswith(":"):  # what follows is the reason
+        return first_line(ValueError(f"{lines[0]} {lines[1].strip()}"))
+    return first_line(error)
 
 
 def _version_of_zip(path: Path) -> str:

@@ -19,7 +19,7 @@ class Prepared:
 
     runtime: Runtime
     signature: str = ""
-    """The signature of the SavedModel that is converted; empty for other runtimes."""
+    """The signature that is converted; empty where the upload has none."""
     producer: str = ""
     """What wrote the file, where it says so."""
     rounding: Rounding = "none"

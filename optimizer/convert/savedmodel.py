@@ -13,11 +13,10 @@ import tensorflow as tf
 from optimizer.convert.cut_savedmodel import cut_savedmodel
 from optimizer.convert.prepared import Prepared
 from optimizer.convert.savedmodel_graph import choose_graph, copy_graph, signatures_of
+from optimizer.convert.signature import choose_signature
 from optimizer.errors import InvalidOptionsError, OptimizerError, UnsupportedModelError
 from optimizer.model import first_line
 from optimizer.workspace import Workspace
-
-_DEFAULT = "serving_default"
 
 
 def prepare_savedmodel(
@@ -45,7 +44,7 @@ def prepare_savedmodel(
             f"The SavedModel has no signature {signature!r}; it has none at all.",
             hint="Leave out the option `signature`: then the model's call function is converted.",
         )
-    chosen = _choose(names, signature) if names else "serve"
+    chosen = choose_signature("SavedModel", names, signature) if names else "serve"
     for part in ("inputs", "outputs") if names else ():
         if not getattr(meta_graph.signature_def[chosen], part):
             raise UnsupportedModelError(
@@ -68,24 +67,6 @@ def _moved(folder: Path) -> Iterator[Path]:
     """The folder at another place, while something else is written where it was."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         yield Path(shutil.move(folder, Path(temporary) / "whole"))
-
-
-def _choose(names: list[str], asked: str | None) -> str:
-    listed = ", ".join(names)
-    if asked is not None:
-        if asked not in names:
-            raise InvalidOptionsError(
-                f"The SavedModel has no signature {asked!r}.", hint=f"It has these: {listed}."
-            )
-        return asked
-    if len(names) == 1:
-        return names[0]
-    if _DEFAULT in names:
-        return _DEFAULT
-    raise InvalidOptionsError(
-        f"The SavedModel has several signatures and no {_DEFAULT}: {listed}.",
-        hint="Name the one to optimize with the option `signature`.",
-    )
 
 
 def _save_call_as_signature(upload: Path, folder: Path) -> None:

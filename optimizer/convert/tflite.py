@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import struct
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,9 +16,10 @@ from tensorflow.lite.python import schema_py_generated as schema
 from optimizer.convert.cut_tflite import cut_tflite
 from optimizer.convert.naming import onnx_output_name, unique_names
 from optimizer.convert.prepared import Prepared, Rounding
+from optimizer.convert.tflite_signature import extract_signature
 from optimizer.errors import InvalidModelError, UnsupportedModelError
 from optimizer.graph.postprocessing import Node
-from optimizer.model import first_line
+from optimizer.model import first_line, write_atomically
 from optimizer.workspace import Workspace
 
 _INTEGERS = (schema.TensorType.INT8, schema.TensorType.UINT8, schema.TensorType.INT16)
@@ -46,33 +46,43 @@ class TfliteFile:
     """Output of a detection's slots to the output that counts detections, and how many slots each has."""
 
 
-def prepare_tflite(upload: Path, workspace: Workspace, outputs: Sequence[str] = ()) -> Prepared:
-    """Copy the file to `Workspace.original`.
+def prepare_tflite(
+    upload: Path, workspace: Workspace, signature: str | None, outputs: Sequence[str] = ()
+) -> Prepared:
+    """Copy the file to `Workspace.original`, with one signature alone.
 
-    Inputs and outputs are called as in the file's signature if it has exactly one, else like its tensors.
+    Inputs and outputs are called as in that signature, or like the file's tensors where it has none.
 
     Args:
         upload: The file.
         workspace: Where the copy goes.
+        signature: The signature asked for; None takes the only one.
         outputs: What shall come out instead: names of outputs or of tensors.
 
     Raises:
         InvalidModelError: If it is no valid TFLite file.
-        InvalidOptionsError: If it has no tensor that was asked for.
+        InvalidOptionsError: If that signature is not there, none was named and several could be meant, or it
+            has no tensor that was asked for.
     """
-    file, notes = read_tflite(upload), tuple[str, ...]()
+    _parse(upload)
+    content, chosen = extract_signature(upload.read_bytes(), signature)
+    write_atomically(workspace.original, content)
+    notes: tuple[str, ...] = ()
     if outputs:
-        notes = cut_tflite(_parse(upload), outputs, workspace.original)
-        file = read_tflite(workspace.original)
-    else:
-        shutil.copyfile(upload, workspace.original)
-    names = tuple(file.outputs.values()) if outputs else ()
+        notes = cut_tflite(_parse(workspace.original), outputs, workspace.original)
+    file = read_tflite(workspace.original, shown_as=upload.name)
     return Prepared(
-        "TFLite", "", "TFLite", file.rounding, output_steps=file.output_steps, notes=notes, outputs=names
+        "TFLite",
+        chosen,
+        "TFLite",
+        file.rounding,
+        output_steps=file.output_steps,
+        notes=notes,
+        outputs=tuple(file.outputs.values()) if outputs else (),
     )
 
 
-def read_tflite(path: Path) -> TfliteFile:
+def read_tflite(path: Path, shown_as: str = "") -> TfliteFile:
     """Read a TFLite file; see `prepare_tflite` for names and errors.
 
     Raises:
@@ -80,7 +90,7 @@ def read_tflite(path: Path) -> TfliteFile:
     """
     model = _parse(path)
     graph = model.subgraphs[0]
-    _refuse_sparse(path, graph)
+    _refuse_sparse(shown_as or path.name, graph)
     names = {index: graph.tensors[index].name.decode() for index in [*graph.inputs, *graph.outputs]}
     public = names | _signature_names(model)
     inputs = dict(zip(graph.inputs, unique_names(public[index] for index in graph.inputs), strict=True))
@@ -152,11 +162,11 @@ def _parse(path: Path) -> Any:
     return model
 
 
-def _refuse_sparse(path: Path, graph: Any) -> None:
+def _refuse_sparse(file: str, graph: Any) -> None:
     for tensor in graph.tensors:
         if tensor.sparsity is not None:
             raise UnsupportedModelError(
-                f"{path.name} stores the weights of {tensor.name.decode()} in TFLite's sparse form, which no "
+                f"{file} stores the weights of {tensor.name.decode()} in TFLite's sparse form, which no "
                 "converter reads.",
                 hint="Convert the model to TFLite again without EXPERIMENTAL_SPARSITY, or hand in the model "
                 "that it was made from.",

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from optimizer.errors import OptimizerError, ToolError, error_from_problem
+from optimizer.isolation.crashes import CRASHES, crashed_in
 from optimizer.isolation.memory import (
     failed_by_itself,
     out_of_memory,
@@ -31,7 +32,7 @@ from optimizer.isolation.messages import (
 )
 
 _CHUNK_BYTES = 1 << 16
-_LOG_TAIL_BYTES = 4096
+_LOG_TAIL_BYTES = 1 << 16  # a stack stands before a list of all extension modules
 
 
 class ChildReport:
@@ -110,7 +111,12 @@ class ChildReport:
         lines = log_tail.strip().splitlines()
         if status >= 0 and lines:
             ending += f": {printable(lines[-1][:300]).rstrip('.')}"
-        message, hint = f"The stage {self._stage} {ending}.", f"Its whole output is in {self._log}."
+        hint = f"Its whole output is in {self._log}."
+        library = crashed_in(log_tail) if -status in CRASHES else None
+        if library is not None:
+            ending += f" in {library.name}"
+            hint = f"{library.hint} {hint}"
+        message = f"The stage {self._stage} {ending}."
         if status == -signal.SIGKILL:
             return StageKilledError(message, hint=f"Perhaps the kernel did it because memory ran out. {hint}")
         if failed_by_itself(status):

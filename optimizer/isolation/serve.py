@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import faulthandler
 import os
 import signal
 import sys
@@ -87,6 +88,7 @@ def serve_stage(run: Callable[[StageRequest, Reporter], None]) -> int:
     """
     # A driver in the background of a shell hands SIGINT down ignored; see below.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    faulthandler.enable(all_threads=False)  # into the log, from which a crash is explained
     envelope = _read_envelope()
     reporter = Reporter(envelope.events_fd, envelope.sandbox)
     problem: OptimizerError | None = None

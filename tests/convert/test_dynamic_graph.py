@@ -10,6 +10,7 @@ import pytest
 from keras_models import convert, save_keras
 
 from optimizer.convert.dynamic_graph import expose_dynamic_kernels
+from optimizer.errors import UnsupportedModelError
 from optimizer.runtime import open_session
 
 EXACT = "rounded as in the upload"
@@ -139,6 +140,19 @@ def test_queries_keys_and_values_share_one_quantization_of_what_they_attend_to(t
     assert (nodes.count("DynamicQuantizeLinear"), nodes.count("MatMulInteger")) == (2, 4)
     assert conversion.parity is not None
     assert "weaker test" in conversion.parity.note
+
+
+def test_what_keras_cannot_load_of_its_own_is_named_with_the_reason(tmp_path: Path) -> None:
+    import keras
+
+    value = keras.Input((5, 16), name="x")
+    model = keras.Model(value, keras.layers.MultiHeadAttention(2, 8)(value, value))
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.EinsumDense):
+            layer.quantize("int8")
+    with pytest.raises(UnsupportedModelError, match=r"Layer '\w+' expected \d variables") as caught:
+        convert(save_keras(model, tmp_path), "keras", tmp_path)
+    assert "model.export" in caught.value.hint
 
 
 def test_rows_of_very_different_size_keep_scales_of_their_own(tmp_path: Path) -> None:

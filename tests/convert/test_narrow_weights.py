@@ -133,3 +133,24 @@ def test_sixteen_bit_activations_become_float_with_weights_in_eight_bits(
     (found,) = open_session(workspace.converted).run(feeds).values()
     error = np.linalg.norm(found.astype(float) - expected) / np.linalg.norm(expected.astype(float))
     assert error < 2e-3
+
+
+def test_integers_of_a_wide_layer_do_not_saturate(tmp_path: Path) -> None:
+    """On processors without VNNI, 16-bit sums of signed weights are off by tens of steps here."""
+    import keras
+    import tensorflow as tf
+
+    ones = keras.layers.Dense(24, kernel_initializer="ones", use_bias=False)
+    saved = save(keras.Sequential([keras.Input((256,), name="x"), ones]), tmp_path / "wide")
+
+    def calls() -> Any:
+        for seed in range(8):
+            yield [np.random.default_rng(seed).uniform(0, 1, (1, 256)).astype(np.float32)]
+
+    upload = tflite(saved, tmp_path, **dynamic_range(), representative_dataset=calls)
+    conversion, workspace = convert(upload, "tflite", tmp_path)
+    value = np.random.default_rng(9).uniform(0.5, 1, (2, 256)).astype(np.float32)
+    (expected,) = open_original(workspace, conversion, threads=1).run({"x": value}).values()
+    (found,) = open_session(workspace.converted).run({"x": value}).values()
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert tf.reduce_min(expected) > 100

@@ -89,6 +89,27 @@ def test_a_crash_in_native_code_names_the_stage_and_the_signal(bench: Bench) -> 
         bench.run("import ctypes; ctypes.string_at(0)")
 
 
+@pytest.mark.parametrize(
+    ("file", "library", "hint"),
+    [
+        (
+            "/lib/tensorflow/lite/python/interpreter.py",
+            "TFLite's interpreter",
+            "Convert the model to TFLite again",
+        ),
+        ("/lib/onnxruntime/capi/session.py", "ONNX Runtime", "another version"),
+    ],
+)
+def test_a_crash_inside_a_library_names_it_and_says_what_to_do(
+    bench: Bench, file: str, library: str, hint: str
+) -> None:
+    crash = f"exec(compile('import ctypes; ctypes.string_at(0)', {file!r}, 'exec'))"
+    with pytest.raises(ToolError, match=f"stage probe was ended by SIGSEGV in {library}") as caught:
+        bench.run(crash)
+    assert hint in caught.value.hint
+    assert "probe.log" in caught.value.hint
+
+
 def test_kill_9_from_outside_names_the_stage_and_the_likely_cause(bench: Bench) -> None:
     def kill(event: StageEvent) -> None:
         # By its number out here: inside bubblewrap it has another.

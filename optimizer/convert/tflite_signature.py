@@ -1,0 +1,75 @@
+"""Takes one signature out of a TFLite file, as a file whose first graph is that signature's.
+
+A file holds a graph for each signature, and graphs that operators such as WHILE and IF call. The interpreter
+and tf2onnx both take the first for the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from tensorflow.lite.python import schema_py_generated as schema
+
+from optimizer.convert.signature import choose_signature
+
+_IDENTIFIER = b"TFL3"
+_REFERENCE = "SubgraphIndex"
+
+
+def extract_signature(content: bytes, asked: str | None) -> tuple[bytes, str]:
+    """The file with the chosen signature alone, and its name.
+
+    Args:
+        content: A TFLite file.
+        asked: The signature's name; None takes the only one, or `serving_default`.
+
+    Returns:
+        The same bytes where there is nothing to leave out; an empty name where the file has no signatures.
+
+    Raises:
+        InvalidOptionsError: If that signature is not there, or none was named and several could be meant.
+    """
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    signatures = {entry.signatureKey.decode(): entry for entry in model.signatureDefs or []}
+    if not signatures and asked is None:
+        return content, ""
+    chosen = choose_signature("TFLite file", sorted(signatures), asked)
+    signature = signatures[chosen]
+    if len(signatures) == 1 and signature.subgraphIndex == 0:
+        return content, chosen
+    kept = _called(model.subgraphs, signature.subgraphIndex)
+    places = {old: new for new, old in enumerate(kept)}
+    model.subgraphs = [model.subgraphs[index] for index in kept]
+    for options, name in _references(model.subgraphs):
+        setattr(options, name, places[getattr(options, name)])
+    signature.subgraphIndex = 0
+    model.signatureDefs = [signature]
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), _IDENTIFIER)
+    return bytes(builder.Output()), chosen
+
+
+def _called(graphs: list[Any], first: int) -> list[int]:
+    """A graph and all that its operators call, directly or not."""
+    found, waiting = [first], [first]
+    while waiting:
+        for options, name in _references([graphs[waiting.pop()]]):
+            index = int(getattr(options, name))
+            if index not in found:
+                found.append(index)
+                waiting.append(index)
+    return found
+
+
+def _references(graphs: list[Any]) -> Iterator[tuple[Any, str]]:
+    """Where the graphs' operators name other graphs: options, and which of them."""
+    for graph in graphs:
+        for operator in graph.operators:
+            for options in (operator.builtinOptions, operator.builtinOptions2):
+                for name, value in vars(options).items() if options is not None else ():
+                    is_reference = name.endswith(_REFERENCE) or name == "subgraph"
+                    if is_reference and isinstance(value, int | np.integer) and value >= 0:
+                        yield options, name
