@@ -151,7 +151,7 @@ def _with_note_of_growth(prepared: Prepared, upload: Path, workspace: Workspace)
 
 def _write(proto: onnx.ModelProto, prepared: Prepared, workspace: Workspace) -> tuple[Prepared, Session]:
     from optimizer.convert.naming import name_free_axes
-    from optimizer.convert.parity import computes_in_half
+    from optimizer.convert.parity import computes_in_half, is_of_bfloat16
 
     name_free_axes(proto)
     write_atomically(workspace.converted, proto.SerializeToString())
@@ -165,7 +165,8 @@ def _write(proto: onnx.ModelProto, prepared: Prepared, workspace: Workspace) -> 
         ) from error
     kinds = output_kinds(from_proto(proto))
     sigmoids = frozenset(name for name, kind in kinds.items() if kind == "sigmoid")
-    return replace(prepared, half=computes_in_half(proto), sigmoids=sigmoids), session
+    half, bfloat16 = computes_in_half(proto), is_of_bfloat16(proto)
+    return replace(prepared, half=half, bfloat16=bfloat16, sigmoids=sigmoids), session
 
 
 def _prove(

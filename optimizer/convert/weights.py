@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -35,7 +36,10 @@ def attach_weights(proto: onnx.ModelProto, values: Mapping[str, Callable[[], NDA
     del graph.input[:]
     graph.input.extend(kept)
     for name in given:
-        value = _folded(proto, name, values[name]())
+        given_value = values[name]()
+        if given_value.dtype == ml_dtypes.bfloat16:
+            given_value = given_value.astype(np.float32)  # in which the graph computes
+        value = _folded(proto, name, given_value)
         if value is not None:
             graph.initializer.append(numpy_helper.from_array(value, name))
 
