@@ -210,7 +210,7 @@ def _write(proto: onnx.ModelProto, prepared: Prepared, request: _Request) -> tup
     from optimizer.convert.fixed_shapes import fix_shapes
     from optimizer.convert.naming import name_free_axes, order_outputs
     from optimizer.convert.opset import raise_opset
-    from optimizer.convert.parity import computes_in_half
+    from optimizer.convert.parity import computes_in_half, is_of_bfloat16
     from optimizer.convert.postprocessing_note import note_postprocessing
 
     if prepared.runtime != "ONNX Runtime":  # whose names are the user's
@@ -232,7 +232,8 @@ def _write(proto: onnx.ModelProto, prepared: Prepared, request: _Request) -> tup
     prepared = _with_note_of_growth(prepared, request.upload, workspace)
     kinds = output_kinds(from_proto(proto))
     sigmoids = frozenset(name for name, kind in kinds.items() if kind == "sigmoid")
-    return replace(prepared, half=computes_in_half(proto), sigmoids=sigmoids), session
+    half, bfloat16 = computes_in_half(proto), is_of_bfloat16(proto)
+    return replace(prepared, half=half, bfloat16=bfloat16, sigmoids=sigmoids), session
 
 
 def _prove(prepared: Prepared, session: Session, request: _Request) -> Conversion:

@@ -45,9 +45,9 @@ class SavedModelOriginal:
         """Compute the outputs; see `Original.run`."""
         from optimizer.convert.naming import onnx_output_name
 
-        constant = self._tensorflow.constant
         try:
-            arguments = {self._arguments.get(name, name): constant(value) for name, value in feeds.items()}
+            arguments = {self._arguments.get(name, name): value for name, value in feeds.items()}
+            arguments = {name: self._tensor(name, value) for name, value in arguments.items()}
             results = self._function(**arguments)
         except (ValueError, TypeError, self._tensorflow.errors.OpError) as error:
             raise InvalidDataError(
@@ -55,7 +55,18 @@ class SavedModelOriginal:
             ) from error
         if self._names is None:
             self._names = {name: onnx_output_name(name, feeds) for name in results}
-        return {self._names[name]: tensor.numpy() for name, tensor in results.items()}
+        return {self._names[name]: self._array(tensor) for name, tensor in results.items()}
+
+    def _tensor(self, name: str, value: NDArray[Any]) -> Any:
+        """An argument; where the upload takes bfloat16, the ONNX model takes float32."""
+        spec = self._function.structured_input_signature[1].get(name)
+        narrow = spec is not None and spec.dtype == self._tensorflow.bfloat16
+        return self._tensorflow.constant(value, self._tensorflow.bfloat16 if narrow else None)
+
+    def _array(self, tensor: Any) -> NDArray[Any]:
+        """A result; where the upload gives bfloat16, the ONNX model gives float32."""
+        array: NDArray[Any] = tensor.numpy()
+        return array.astype(np.float32) if tensor.dtype == self._tensorflow.bfloat16 else array
 
 
 class TfliteOriginal:

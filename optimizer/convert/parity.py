@@ -18,6 +18,7 @@ from optimizer.results import Parity
 from optimizer.runtime import Session
 
 _SAMPLES = 16
+_PRECISION = "precision_of_the_original"
 _HALF_TYPES = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 
 
@@ -78,6 +79,16 @@ def prove_parity(original: Original, session: Session, prepared: Prepared, sampl
     )
     baked = accepted[0].size if refused and refused.refused_by == "ONNX Runtime" else None
     return Proof(parity, _unbatched(accepted, session), baked)
+
+
+def mark_bfloat16(proto: onnx.ModelProto) -> None:
+    """Write down in a model that its original computes in bfloat16, which its types no longer show."""
+    proto.metadata_props.add(key=_PRECISION, value="bfloat16")
+
+
+def is_of_bfloat16(proto: onnx.ModelProto) -> bool:
+    """Whether `mark_bfloat16` was here."""
+    return any(entry.key == _PRECISION and entry.value == "bfloat16" for entry in proto.metadata_props)
 
 
 def computes_in_half(proto: onnx.ModelProto) -> bool:

@@ -25,6 +25,8 @@ class Prepared:
     rounding: Rounding = "none"
     half: bool = False
     """Whether it computes in float16 or bfloat16."""
+    bfloat16: bool = False
+    """Whether the upload computes in bfloat16, and the converted model in float32 instead."""
     sigmoids: frozenset[str] = frozenset()
     """Outputs that a Sigmoid computes."""
     output_steps: Mapping[str, float] = field(default_factory=dict)

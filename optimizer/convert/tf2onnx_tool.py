@@ -23,10 +23,12 @@ from tf2onnx.optimizer.global_pool_optimizer import GlobalPoolOptimizer
 
 from optimizer.convert import op_converters  # noqa: F401  # importing it fills tf2onnx's registry
 from optimizer.convert.argument_names import read_argument_names
+from optimizer.convert.bfloat16 import without_bfloat16
 from optimizer.convert.complex_numbers import without_complex_numbers
 from optimizer.convert.freeze import withheld_weights
 from optimizer.convert.integer_graph import expose_integer_kernels
 from optimizer.convert.naming import onnx_output_name, unique_names
+from optimizer.convert.parity import mark_bfloat16
 from optimizer.convert.tensor_names import node_name
 from optimizer.convert.unconvertible import Fault, find_unconvertible, unconvertible
 from optimizer.convert.weights import attach_weights
@@ -84,6 +86,7 @@ def _convert_savedmodel(folder: Path, signature: str, target: Path, largest_byte
             return_initialized_tables=True,
             return_tensors_to_rename=True,
         )
+        rounded = without_bfloat16(graph_def)
         graph_def = without_complex_numbers(graph_def, [*inputs, *outputs])
         complaints.wiring = lambda: read_graph(graph_def, outputs, withheld.values)
         names |= {tensor: given[names[tensor]] for tensor in inputs if names[tensor] in given}
@@ -106,6 +109,8 @@ def _convert_savedmodel(folder: Path, signature: str, target: Path, largest_byte
             )
         complaints.raise_any()
         proto = _optimized(graph, folder.name)
+        if rounded:
+            mark_bfloat16(proto)
         values = {weight_names[tensor]: value for tensor, value in withheld.values.items()}
         attach_weights(proto, values, target, largest_bytes)
         return proto

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -68,7 +69,10 @@ def _attach(
     del graph.input[:]
     graph.input.extend(kept)
     for name in given:
-        value = _folded(proto, name, values[name]())
+        given_value = values[name]()
+        if given_value.dtype == ml_dtypes.bfloat16:
+            given_value = given_value.astype(np.float32)  # in which the graph computes
+        value = _folded(proto, name, given_value)
         if value is not None:
             graph.initializer.append(store(name, value))
 

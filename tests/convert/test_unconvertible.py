@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_models import convert
 from op_models import save_function
 
 from optimizer.convert.cut import first_numbers
@@ -195,23 +194,6 @@ def open_session_of(proto: Any, folder: Path) -> Any:
     path = folder / "converted.onnx"
     path.write_bytes(proto.SerializeToString())
     return open_session(path)
-
-
-def test_an_operator_of_a_tflite_file_is_named_the_same_way(tmp_path: Path) -> None:
-    import tensorflow as tf
-
-    @tf.function(input_signature=[tf.TensorSpec((2, 3), tf.float32, name="x")])  # type: ignore[untyped-decorator]  # no types
-    def noisy(x: Any) -> Any:
-        return tf.nn.relu(x) + tf.random.uniform((2, 3))
-
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([noisy.get_concrete_function()], noisy)
-    path = tmp_path / "noisy.tflite"
-    path.write_bytes(converter.convert())
-    with pytest.raises(UnsupportedModelError) as caught:
-        convert(path, "tflite", tmp_path)
-    pattern = r"- RandomUniform \(node \S+\): constant -> TFL_RANDOM_UNIFORM -> TFL_ADD -> output; random"
-    assert re.search(pattern, caught.value.message)
-    assert "training=False" in caught.value.hint
 
 
 def test_nothing_is_said_of_a_model_that_converts(plain: Path) -> None:

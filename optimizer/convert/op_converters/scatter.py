@@ -1,0 +1,106 @@
+"""Converters that add up or collect what goes to one place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from tf2onnx import utils
+from tf2onnx.handler import tf_op
+from tf2onnx.onnx_opset.reduction import SegmentSum
+
+from optimizer.convert.op_converters.formula import Formula, dtype_of, is_float
+
+_ADDED = (
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.DOUBLE,
+    onnx.TensorProto.INT32,
+    onnx.TensorProto.INT64,
+)
+
+
+@tf_op("ScatterNd")
+class ScatterNd:
+    """Zeros, with updates added at places: tf2onnx lets the last of several updates of one place win."""
+
+    @classmethod
+    def version_16(cls, ctx: Any, node: Any, **_: Any) -> None:
+        """Convert one node."""
+        formula, (indices, updates, shape) = Formula(ctx), node.input
+        dtype = ctx.get_dtype(updates)
+        wide = dtype if dtype in _ADDED else onnx.TensorProto.FLOAT if is_float(ctx, updates) else _ADDED[2]
+        zero = np.zeros((), utils.map_onnx_to_numpy_type(wide))
+        start = formula("Expand", zero, formula.cast(formula.known(shape), onnx.TensorProto.INT64))
+        places = formula.cast(indices, onnx.TensorProto.INT64)
+        total = formula("ScatterND", start, places, formula.cast(updates, wide), reduction="add")
+        if isinstance(total, str):
+            ctx.set_dtype(total, wide)
+        formula.replace(node, total)
+
+
+@tf_op(["UnsortedSegmentMax", "UnsortedSegmentMin"])
+class UnsortedSegmentExtreme:
+    """tf2onnx's own gives infinity where a segment is empty, TensorFlow the least or largest number."""
+
+    @classmethod
+    def version_13(cls, ctx: Any, node: Any, **fields: Any) -> None:
+        """Convert one node."""
+        output, number = node.output[0], dtype_of(ctx, node.output[0])
+        if is_float(ctx, output):
+            limit = np.array(
+                np.finfo(number).min if node.type.endswith("Max") else np.finfo(number).max, number
+            )
+            bound = ctx.insert_new_node_on_output("Max" if node.type.endswith("Max") else "Min", output)
+            bound.input.append(Formula(ctx).name(limit))
+            ctx.copy_dtype(output, bound.output[0])
+            ctx.copy_shape(output, bound.output[0])
+        SegmentSum.version_13(ctx, node, **fields)
+
+
+@tf_op("InvertPermutation")
+class InvertPermutation:
+    """y[x[i]] = i."""
+
+    @classmethod
+    def version_13(cls, ctx: Any, node: Any, **_: Any) -> None:
+        """Convert one node."""
+        formula = Formula(ctx)
+        places = formula.cast(node.input[0], onnx.TensorProto.INT64)
+        numbers = formula("Range", np.int64(0), formula.size(node.input[0], 0), np.int64(1))
+        start = formula("Expand", np.int64(0), formula("Shape", node.input[0]))
+        result = formula("ScatterElements", start, places, numbers, axis=0)
+        ctx.set_dtype(result, onnx.TensorProto.INT64)
+        formula.replace(node, result)
+
+
+@tf_op("Cross")
+class Cross:
+    """a x b over the last axis, of three: with the axes turned by one and by two, a' b'' - a'' b'."""
+
+    @classmethod
+    def version_13(cls, ctx: Any, node: Any, **_: Any) -> None:
+        """Convert one node."""
+        formula, (a, b) = Formula(ctx), node.input
+        one, two = np.array([1, 2, 0], np.int64), np.array([2, 0, 1], np.int64)
+        turned = [[formula("Gather", value, turn, axis=-1) for turn in (one, two)] for value in (a, b)]
+        (a_one, a_two), (b_one, b_two) = turned
+        formula.replace(node, formula("Sub", formula("Mul", a_one, b_two), formula("Mul", a_two, b_one)))
+
+
+@tf_op(["InTopK", "InTopKV2"])
+class InTopK:
+    """Whether fewer than k classes have a larger score than the target, whose score is finite."""
+
+    @classmethod
+    def version_13(cls, ctx: Any, node: Any, **_: Any) -> None:
+        """Convert one node."""
+        formula = Formula(ctx)
+        scores, targets = node.input[:2]  # [b, classes], [b]
+        count = formula.known(node.input[2]) if len(node.input) > 2 else np.array(node.get_attr_value("k"))
+        place = formula.unsqueeze(formula.cast(targets, onnx.TensorProto.INT64), 1)
+        own = formula("GatherElements", scores, place, axis=1)
+        larger = formula.cast(formula("Greater", scores, own), onnx.TensorProto.INT32)
+        few = formula("Less", formula.sum(larger, 1), formula.cast(count, onnx.TensorProto.INT32))
+        wrong = formula("Squeeze", formula("Or", formula("IsNaN", own), formula("IsInf", own)), np.array([1]))
+        formula.replace(node, formula("And", few, formula("Not", wrong)))
