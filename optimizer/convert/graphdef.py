@@ -8,7 +8,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from optimizer.convert.clean_graph import keep_needed, resolve_defaults, strip_private_attributes
+from optimizer.convert.clean_graph import (
+    give_flags_their_rank,
+    keep_needed,
+    resolve_defaults,
+    strip_private_attributes,
+)
 from optimizer.convert.graph_ends import VARIABLES, Ends, find_ends
 from optimizer.convert.naming import unique_names
 from optimizer.convert.prepared import Prepared
@@ -53,6 +58,7 @@ def save_graph(graph_def: Any, ends: Ends, folder: Path) -> tuple[str, ...]:
     """
     strip_private_attributes(graph_def)
     resolve_defaults(graph_def, {node_name(name) for name in ends.inputs})
+    give_flags_their_rank(graph_def)
     for node in graph_def.node:
         node.device = ""  # of the machine that it was trained on
     try:

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from checkpoints import WEIGHT, Build, inference, save
 from keras_models import convert
 
 from optimizer.convert.detect import detect
@@ -20,28 +20,6 @@ from optimizer.errors import (
     UnsupportedModelError,
 )
 from optimizer.runtime import open_session
-
-WEIGHT = np.array([[1.0, -2.0], [3.0, 0.5]], np.float32)
-Build = Callable[[Any], None]
-
-
-def save(folder: Path, build: Build, name: str = "model.ckpt", **options: Any) -> Path:
-    """Write the checkpoint of the graph that `build` makes with TensorFlow 1's functions."""
-    import tensorflow as tf
-
-    folder.mkdir(exist_ok=True)
-    v1 = tf.compat.v1
-    with v1.Graph().as_default(), v1.Session() as session:
-        build(v1)
-        session.run(v1.global_variables_initializer())
-        v1.train.Saver(**options).save(session, str(folder / name))
-    return folder
-
-
-def inference(v1: Any, resource: bool = False) -> None:
-    x = v1.placeholder(v1.float32, (None, 2), name="in/x")
-    weight = v1.get_variable("weight", initializer=WEIGHT, use_resource=resource)
-    v1.nn.softmax(v1.matmul(x, weight), name="scores")
 
 
 def training(v1: Any, named: bool = True) -> None:
@@ -138,34 +116,6 @@ def test_a_checkpoint_of_the_first_version_is_read(tmp_path: Path) -> None:
     assert detect(upload) == "checkpoint"
     conversion, _ = convert(upload, "checkpoint", tmp_path)
     assert conversion.parity is not None
-
-
-def averaging(v1: Any) -> None:
-    """A moving average of the batch, as BatchNormalization keeps it."""
-    x = v1.placeholder(v1.float32, (None, 2), name="x")
-    mean = v1.get_variable("mean", initializer=WEIGHT[0], trainable=False, use_resource=False)
-    v1.assign_sub(mean, (mean - v1.reduce_mean(x, 0)) * 0.01)
-    v1.nn.softmax(v1.matmul(x - mean, v1.get_variable("weight", initializer=WEIGHT)), name="scores")
-
-
-def test_the_update_of_a_moving_average_is_no_result(tmp_path: Path) -> None:
-    conversion, _ = convert(save(tmp_path / "upload", averaging), "checkpoint", tmp_path)
-    assert [spec.name for spec in conversion.outputs] == ["scores"]
-
-
-@pytest.mark.parametrize("inside", ["", "run"])
-def test_a_checkpoint_whose_files_have_endings_alone_is_read(tmp_path: Path, inside: str) -> None:
-    # What a saver writes that is told a folder instead of a name.
-    upload = save(tmp_path / "upload", inference) / inside
-    upload.mkdir(exist_ok=True)
-    for path in (tmp_path / "upload").glob("model.ckpt.*"):
-        path.rename(upload / path.name.removeprefix("model.ckpt"))
-    (tmp_path / "upload" / "checkpoint").unlink()
-    (upload / "checkpoint").write_text('model_checkpoint_path: "/home/them/run/"\n')
-    assert detect(tmp_path / "upload") == "checkpoint"
-    scan(tmp_path / "upload", "checkpoint")
-    conversion, _ = convert(tmp_path / "upload", "checkpoint", tmp_path)
-    assert [spec.name for spec in conversion.outputs] == ["scores"]
 
 
 def test_a_graph_beside_a_checkpoint_stands_in_for_its_meta(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from keras_models import convert
 from real_inputs import Inputs
 
 from optimizer.convert.detect import detect
+from optimizer.errors import UnsupportedModelError
 from optimizer.evaluate import max_norm
 from optimizer.runtime import open_session
 
@@ -41,6 +42,40 @@ def test_a_published_model_computes_the_same_as_onnx(
     assert conversion.parity.inputs_from == "samples"
     assert {output.measure for output in conversion.parity.outputs} == {measure}
     assert all(output.value <= output.tolerance for output in conversion.parity.outputs)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "face-detection",
+        "face-detection-back",
+        "face-detection-full",
+        "face-detection-short",
+        "face-landmark",
+        "iris-landmark",
+        "speech-embedding",
+        "wakeword",
+    ],
+)
+def test_a_published_tflite_file_computes_the_same_as_onnx(
+    tmp_path: Path, real_model: RealModel, name: str
+) -> None:
+    conversion, _ = convert(real_model(name), "tflite", tmp_path)
+    assert conversion.parity is not None
+    assert all(output.value <= 5e-6 for output in conversion.parity.outputs)
+
+
+def test_a_published_file_with_sparse_weights_is_refused(tmp_path: Path, real_model: RealModel) -> None:
+    with pytest.raises(UnsupportedModelError, match=r"conv2d_1.* in TFLite's sparse form"):
+        convert(real_model("face-detection-sparse"), "tflite", tmp_path)
+
+
+def test_a_published_checkpoint_keeps_its_flag_for_training(tmp_path: Path, real_model: RealModel) -> None:
+    conversion, _ = convert(real_model("musicnn"), "checkpoint", tmp_path)
+    assert [(spec.dtype, len(spec.shape)) for spec in conversion.inputs] == [("float32", 3), ("bool", 0)]
+    assert conversion.parity is not None
+    assert [output.output for output in conversion.parity.outputs] == ["model/Sigmoid"]
+    assert conversion.parity.outputs[0].value <= 1e-5
 
 
 def test_basic_pitch_agrees_with_the_onnx_file_of_its_authors(

@@ -12,23 +12,21 @@ from optimizer.convert.detect import detect
 from optimizer.convert.scan import scan
 
 REPRESENTATIVES = (
-    "mlp_mixer",
-    "cnn_odd_padding",
-    "unet",
-    "mobilenet",
-    "gru_masked",
-    "sequence_to_sequence",
-    "encoder_decoder",
-    "group_norm",
-    "recommender",
-    "tabular",
-    "cnn_mixed_float16",
-    "einsum_int8",
     "detection_head",
-    "fake_quantized_cnn",
+    "fake_quantized_mlp",
     "tf1_savedmodel_cnn",
     "tf1_frozen_while_loop",
-    "tflite_residual_cnn_int8",
+    "tflite_cnn_depthwise_int8",
+    "cnn_odd_padding",
+    "mlp_mixture_of_experts",
+    "recommender",
+    "einsum_int8",
+    "category_encoding",
+    "cross_attention",
+    "unet",
+    "cnn_mixed_float16",
+    "group_norm",
+    "gru_masked",
 )
 
 
@@ -40,7 +38,7 @@ def test_a_model_of_the_zoo_computes_the_same_as_onnx(name: str, tmp_path: Path)
     scan(upload, model.format)
     conversion, _ = convert(upload, model.format, tmp_path, signature=model.signature, samples=samples)
     assert conversion.parity is not None
-    assert conversion.parity.batch_sizes == (1,) if model.family == "tflite" else (1, 3)
+    assert conversion.parity.batch_sizes == (1, 3)
     assert conversion.parity.inputs_from == ("generated" if samples is None else "samples")
     for output in conversion.parity.outputs:
         if output.measure == "agreement":

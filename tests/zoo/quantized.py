@@ -30,12 +30,17 @@ def mlp_int4() -> Any:
 
 
 def _text() -> Any:
+    """Attention from layers of its own: Keras cannot load a MultiHeadAttention that it quantized."""
     import keras
-    from keras import layers
+    from keras import layers, ops
 
     ids = keras.Input((10,), dtype="int32", name="ids")
     y = layers.Embedding(50, 32)(ids)
-    attended = layers.MultiHeadAttention(4, 8)(y, y)
+    projections = [layers.EinsumDense("btd,dhk->bthk", (None, 4, 8), bias_axes="hk") for _ in range(3)]
+    query, key, value = (project(y) for project in projections)
+    scores = ops.softmax(ops.einsum("bqhk,bvhk->bhqv", query, key) / 8**0.5)
+    mixed = ops.einsum("bhqv,bvhk->bqhk", scores, value)
+    attended = layers.EinsumDense("bthk,hkd->btd", (None, 32), bias_axes="d")(mixed)
     y = layers.LayerNormalization()(layers.Add()([y, attended]))
     y = layers.Dense(32, activation="relu")(y)
     return keras.Model(ids, layers.Dense(3, name="logits")(layers.GlobalAveragePooling1D()(y)))

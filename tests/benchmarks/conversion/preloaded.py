@@ -24,10 +24,14 @@ class Preloaded:
     def __init__(self, log: Path, *, hash_seed: int = 0, legacy: bool = False) -> None:
         environment = os.environ | {"PYTHONHASHSEED": str(hash_seed), "TF_CPP_MIN_LOG_LEVEL": "2"}
         environment["TF_USE_LEGACY_KERAS"] = str(int(legacy))
-        with log.open("a") as file:
+        self._log, self._environment = log, environment
+        self._start()
+
+    def _start(self) -> None:
+        with self._log.open("a") as file:
             self._process = subprocess.Popen(
                 [sys.executable, __file__],
-                env=environment,
+                env=self._environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
@@ -36,10 +40,13 @@ class Preloaded:
 
     def perform(self, task: str, name: str, folder: Path) -> int:
         """Do a task in a child; gives the child's exit code, negative for a signal."""
+        if self._process.poll() is not None:  # it died of the task before
+            self._start()
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(json.dumps([task, name, str(folder)]), file=self._process.stdin, flush=True)
-        return int(self._process.stdout.readline())
+        answer = self._process.stdout.readline()
+        return int(answer) if answer else self._process.wait() or 1
 
     def __enter__(self) -> Self:
         return self
