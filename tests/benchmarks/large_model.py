@@ -76,22 +76,27 @@ def write_keras(folder: Path, layers: int) -> Path:
 class Watch:
     """The peak memory of the processes below this one, by stage."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
         self.stage = ""
         self.peaks: dict[str, int] = {}
-        self.seconds: dict[str, float] = {}
+        self._size = size
         self._stopped = threading.Event()
         self._started = time.monotonic()
 
     def on_event(self, event: StageEvent) -> None:
         """Take a change of stage."""
         if event.stage != self.stage:
-            self._note_time()
+            self._show()
             self.stage = event.stage
 
-    def _note_time(self) -> None:
+    def _show(self) -> None:
+        """Print the stage that has ended: a run that is broken off has said what it saw."""
         now = time.monotonic()
-        self.seconds[self.stage] = self.seconds.get(self.stage, 0.0) + now - self._started
+        peak, seconds = self.peaks.pop(self.stage, 0), now - self._started
+        if self.stage:
+            print(
+                f"{self.stage:10} {peak / 1e9:6.2f} GB {peak / self._size:5.2f}x {seconds:7.1f} s", flush=True
+            )
         self._started = now
 
     def watch(self) -> None:
@@ -102,7 +107,8 @@ class Watch:
 
     def stop(self) -> None:
         """End the watching."""
-        self._note_time()
+        self._show()
+        self.stage = ""
         self._stopped.set()
 
 
@@ -137,26 +143,24 @@ def main() -> None:
     parser.add_argument("--gb", type=float, default=2.5)
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="large-model-"))
-    watch = Watch()
     try:
         layers = round(arguments.gb * LAYERS_PER_GB)
         upload = (write_onnx if arguments.form == "onnx" else write_keras)(folder / "upload", layers)
         size = layers * WIDTH * (WIDTH + 1) * 4
         print(f"{layers} layers, {size / 1e9:.2f} GB", flush=True)
+        watch = Watch(size)
         threading.Thread(target=watch.watch, daemon=True).start()
         run = pipeline.Run(on_event=watch.on_event, limits=Limits(memory_bytes=3 * size))
-        outcome = pipeline.optimize(upload, folder / "out", goal=Goal(optimize_for="size"), run=run)
-        watch.stop()
+        try:
+            outcome = pipeline.optimize(upload, folder / "out", goal=Goal(optimize_for="size"), run=run)
+        finally:
+            watch.stop()
         print(f"choice: {outcome.confirmation.chosen.name}: {outcome.confirmation.chosen.reasons}")
         for candidate in outcome.candidates:
             print(f"  {candidate.name}: {candidate.refused or candidate.changes}")
         for file in model_files(folder / "out" / "model.onnx"):
             print(f"  {file.name}: {file.stat().st_size / 1e9:.2f} GB")
     finally:
-        watch.stop()
-        for stage, peak in watch.peaks.items():
-            seconds = watch.seconds[stage]
-            print(f"{stage or 'start':10} {peak / 1e9:6.2f} GB {peak / size:5.2f}x {seconds:7.1f} s")
         shutil.rmtree(folder)
 
 
