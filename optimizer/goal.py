@@ -61,7 +61,7 @@ class Goal(Options):
     """Where the model ends: names of layers (Keras), tensors or ONNX values; several with commas."""
 
     opset: int | None = Field(default=None, ge=1)
-    """ONNX operator set of the result; left out: 17, or that of an ONNX upload."""
+    """ONNX operator set of the result; left out: 17, or that of an ONNX upload, or what a rewrite needs."""
 
     fixed_shapes: dict[str, tuple[Annotated[int, Field(ge=1)], ...]] = {}
     """Shapes that inputs shall have, like image:1,224,224,3 (JSON: {"image": [1, 224, 224, 3]})."""
