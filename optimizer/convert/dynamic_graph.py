@@ -66,7 +66,8 @@ def _replace(graph: onnx.GraphProto, written: dict[str, list[onnx.NodeProto]]) -
     nodes: dict[str, onnx.NodeProto] = {}
     for node in graph.node:
         for one in written.get(node.output[0], [node]) if node.output else [node]:
-            nodes.setdefault(one.output[0] if one.output else f"none {len(nodes)}", one)
+            first = next((name for name in one.output if name), f"none {len(nodes)}")
+            nodes.setdefault(first, one)
     fresh = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes.values()]
     del graph.node[:]
     graph.node.extend(fresh)

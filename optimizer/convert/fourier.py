@@ -13,11 +13,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from optimizer.errors import UnsupportedModelError
+
 Parts = tuple[Any, Any]
 """Real and imaginary part."""
 
 Size = Any
 """A number, or a scalar tensor."""
+
+_LARGEST = 1 << 24
+"""Numbers in a matrix of waves."""
 
 
 def real_transform(value: Any, size: Size) -> Parts:
@@ -91,6 +96,12 @@ def _product(value: Any, matrix: Any) -> Any:
 def _waves(size: Size, bins: Size, dtype: Any) -> Parts:
     """cos and sin of 2 pi jk/n: [size, bins]; jk is reduced to below n first, where the angle is exact."""
     if isinstance(size, int):
+        if isinstance(bins, int) and size * bins > _LARGEST:
+            raise UnsupportedModelError(
+                f"A Fourier transform of {size} values would become a matrix of {size * bins} numbers.",
+                hint="Transform frames of fewer values, as a short-time transform does, or leave it outside "
+                "of the model.",
+            )
         turns = np.outer(np.arange(size), np.arange(bins)) % size
         angle = 2 * np.pi * turns / size
         sine = np.where(2 * turns % size == 0, 0, np.sin(angle))  # which floating-point pi misses

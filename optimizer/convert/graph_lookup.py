@@ -55,7 +55,7 @@ def look_up(graph: onnx.GraphProto) -> Lookup:
         producers={name: node for node in graph.node for name in node.output},
         consumers=consumers,
         uses=uses,
-        constants={tensor.name: tensor for tensor in graph.initializer},
+        constants={tensor.name: tensor for tensor in graph.initializer if not tensor.external_data},
     )
 
 

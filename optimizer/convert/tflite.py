@@ -16,6 +16,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 from optimizer.convert.cut_tflite import cut_tflite
 from optimizer.convert.naming import onnx_output_name, unique_names
 from optimizer.convert.prepared import Prepared, Rounding
+from optimizer.convert.tflite_codes import builtin_code
 from optimizer.convert.tflite_signature import extract_signature
 from optimizer.errors import InvalidModelError, UnsupportedModelError
 from optimizer.graph.postprocessing import Node
@@ -122,7 +123,7 @@ def tflite_nodes(path: Path) -> tuple[list[Node], list[str]]:
     nodes = []
     for number, operator in enumerate(graph.operators):
         code = model.operatorCodes[operator.opcodeIndex]
-        kind = code.customCode.decode() if code.customCode else kinds.get(code.builtinCode, "")
+        kind = code.customCode.decode() if code.customCode else kinds.get(builtin_code(code), "")
         taken, given = (
             tuple(names[i] for i in indices if i >= 0) for indices in (operator.inputs, operator.outputs)
         )
@@ -204,7 +205,7 @@ def _step(model: Any, index: int) -> float | None:
     if graph.tensors[index].type in _INTEGERS:
         return 1.0 if _scale(graph.tensors[index]) is not None else None
     for operator in graph.operators:
-        code = model.operatorCodes[operator.opcodeIndex].builtinCode
+        code = builtin_code(model.operatorCodes[operator.opcodeIndex])
         if index in operator.outputs and code == schema.BuiltinOperator.DEQUANTIZE:
             source = graph.tensors[operator.inputs[0]]
             return _scale(source) if source.type in _INTEGERS else None

@@ -17,6 +17,7 @@ from tensorflow.python.framework import op_def_registry
 from tensorflow.python.framework.dtypes import as_dtype
 
 from optimizer.convert.tensor_names import node_name
+from optimizer.convert.tflite_codes import builtin_code
 
 INPUTS = frozenset({"Placeholder", "PlaceholderWithDefault", "input"})
 CONSTANTS = frozenset({"Const", "ReadVariableOp", "VarHandleOp", "VariableV2", "HashTableV2", "HashTable"})
@@ -255,7 +256,7 @@ def read_tflite_graph(path: Path) -> Wiring:
     nodes: dict[str, Node] = {}
     for operator in graph.operators:
         code = model.operatorCodes[operator.opcodeIndex]
-        kind = (code.customCode or b"").decode(errors="replace") or kinds.get(code.builtinCode, "?")
+        kind = (code.customCode or b"").decode(errors="replace") or kinds.get(builtin_code(code), "?")
         inputs, outputs = (
             tuple(names[index] for index in ends if index >= 0)
             for ends in (operator.inputs, operator.outputs)

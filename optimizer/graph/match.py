@@ -37,7 +37,7 @@ class Variable(Pattern):
 
 @dataclass(frozen=True)
 class Number(Pattern):
-    """A constant of one element, within rounding of float32."""
+    """A constant of one element and at most one axis, which widens nothing, within rounding of float32."""
 
     value: float
 
@@ -50,6 +50,14 @@ class Operation(Pattern):
     inputs: tuple[Pattern, ...]
     name: str = ""
     """Binds the value itself, where given."""
+
+
+@dataclass(frozen=True)
+class Named(Pattern):
+    """What fits a pattern, bound under a name."""
+
+    name: str
+    pattern: Pattern
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,11 @@ def op(op_type: str, *inputs: Pattern, name: str = "") -> Operation:
 def either(*choices: Pattern) -> Either:
     """Any of these."""
     return Either(choices)
+
+
+def named(name: str, pattern: Pattern) -> Named:
+    """What fits the pattern; the same value wherever the name stands."""
+    return Named(name, pattern)
 
 
 def variable(name: str) -> Variable:
@@ -106,14 +119,23 @@ def array(value: ir.Value | None) -> NDArray[Any] | None:
     return None
 
 
-def is_constant(value: ir.Value | None) -> bool:
-    """Whether a value is a constant, or computed from constants alone."""
+def is_constant(value: ir.Value | None, known: dict[ir.Value, bool] | None = None) -> bool:
+    """Whether a value is a constant, or computed from constants alone.
+
+    Args:
+        value: Any value.
+        known: What was found of other values: one that many nodes share is looked at once.
+    """
     if value is None or value.is_graph_input():
         return False
-    if array(value) is not None:
-        return True
-    node = value.producer()
-    return node is not None and bool(node.inputs) and all(map(is_constant, node.inputs))
+    known = {} if known is None else known
+    if value not in known:
+        node = value.producer()
+        inputs = node.inputs if node is not None else ()
+        known[value] = array(value) is not None or (
+            bool(inputs) and all(is_constant(each, known) for each in inputs)
+        )
+    return known[value]
 
 
 def is_standard(node: ir.Node | None, op_type: str) -> bool:
@@ -146,15 +168,22 @@ def _matches(  # noqa: C901  # one flat match over the kinds of pattern
             if (
                 found is not None
                 and found.size == 1
+                and found.ndim <= 1
                 and np.isclose(found.item(), expected, rtol=1e-6, atol=0)
             ):
                 yield bound
+        case Named(name, inner):
+            if bound.get(name, value) is value:
+                for found_so_far in _matches(inner, value, bound):
+                    yield {**found_so_far, name: value}
         case Either(choices):
             for choice in choices:
                 yield from _matches(choice, value, bound)
         case Operation(op_type, inputs, name):
             node = value.producer()
             if not is_standard(node, op_type) or node is None or value is not node.outputs[0]:
+                return
+            if name and bound.get(name, value) is not value:
                 return
             start = {**bound, name: value} if name else bound
             given = node.inputs[: len(inputs)]

@@ -37,7 +37,8 @@ class Builder:
         import onnx_ir as ir
 
         self._tape = ir.tape.Tape()
-        self._stem = root.name or root.outputs[0].name or root.op_type
+        # Names of values are the graph's own; those of nodes may stand twice, in a branch and around it.
+        self._stem = next((value.name for value in root.outputs if value.name), root.name or root.op_type)
         self._count = 0
 
     def __call__(self, op_type: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
@@ -160,6 +161,7 @@ def apply_rewrites(model: ir.Model, rewrites: Sequence[Rewrite]) -> Report:
         rewrites: In the order in which they are tried.
     """
     report = Report()
+    edges = _separate_sizes(model)
     for _ in range(_MAX_ROUNDS):
         tidy(model)
         before = report.applied.total()
@@ -170,7 +172,32 @@ def apply_rewrites(model: ir.Model, rewrites: Sequence[Rewrite]) -> Report:
         if report.applied.total() == before:
             break
     tidy(model)
+    for value, shape in edges:
+        value.shape = shape
     return report
+
+
+def _separate_sizes(model: ir.Model) -> list[tuple[ir.Value, ir.Shape | None]]:
+    """Give each free axis of each input a name of its own, in place.
+
+    Files call the first axis of all inputs `batch`, whether they have to be equal or not.
+
+    Returns:
+        Inputs and outputs with the shapes that they had.
+    """
+    import onnx_ir as ir
+
+    edges = [(value, value.shape) for value in (*model.graph.inputs, *model.graph.outputs)]
+    for graph in (model.graph, *model.graph.subgraphs()):
+        for value in graph.outputs:
+            value.shape = None
+        for value in graph.inputs:
+            if value.shape is not None:
+                sizes = enumerate(value.shape)
+                value.shape = ir.Shape(
+                    size if isinstance(size, int) else f"{value.name}[{axis}]" for axis, size in sizes
+                )
+    return edges
 
 
 def tidy(model: ir.Model) -> None:
@@ -180,7 +207,7 @@ def tidy(model: ir.Model) -> None:
     common.RemoveUnusedNodesPass()(model)
     for node in model.graph.all_nodes():
         for value in node.outputs:
-            value.shape = value.shape if value.is_graph_output() else None
+            value.shape = None
     common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
     infer_sizes(model.graph)
     for graph in model.graph.subgraphs():
@@ -218,6 +245,8 @@ def _put(node: ir.Node, build: Builder, new: Sequence[ir.Value | None], model: i
     graph = node.graph
     assert isinstance(graph, ir.Graph)
     for constant in build.constants:
+        while constant.name in model.graph.initializers:  # branches may use a name twice
+            constant.name = f"{constant.name}_"
         model.graph.register_initializer(constant)
     nodes = list(build.nodes)
     made = {id(output) for each in nodes for output in each.outputs}
@@ -231,7 +260,6 @@ def _put(node: ir.Node, build: Builder, new: Sequence[ir.Value | None], model: i
             kept = nodes[-1].outputs[0]
         if kept is not value or id(value) in made:
             kept.type = old.type if old.type is not None else kept.type
-            kept.shape = old.shape if old.is_graph_output() else kept.shape
         if old.is_graph_output():
             kept.name, old.name = old.name, f"{old.name}/replaced"
         ir.convenience.replace_all_uses_with(old, kept, replace_graph_outputs=True)

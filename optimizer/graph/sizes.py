@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from optimizer.graph.match import array
 
@@ -73,16 +75,40 @@ def elements(sizes: tuple[Size, ...]) -> Size:
     return reduce(lambda left, right: left * right, sizes, Size(1))
 
 
-def integers(  # noqa: C901  # one flat match over the operators
-    value: ir.Value | None,
-) -> tuple[Size, ...] | None:
-    """The elements of an integer vector or scalar that is constant or computed from shapes."""
+_LONGEST = 32
+"""Of a vector that stands for a shape."""
+
+Known = dict["ir.Value", tuple[Size, ...] | None]
+
+
+def integers(value: ir.Value | None, known: Known | None = None) -> tuple[Size, ...] | None:
+    """The elements of an integer vector or scalar that is constant or computed from shapes.
+
+    Args:
+        value: Any value.
+        known: What was found of other values: one that many nodes share is looked at once.
+    """
     if value is None:
         return None
+    known = {} if known is None else known
+    if value not in known:
+        found = _constant_integers(value) or _computed_integers(value.producer(), known)
+        sizes = shape(value)
+        is_vector = sizes is not None and len(sizes) <= 1
+        known[value] = found if is_vector and found is not None and len(found) <= _LONGEST else None
+    return known[value]
+
+
+def _constant_integers(value: ir.Value) -> tuple[Size, ...] | None:
     known = array(value)
-    if known is not None:
-        return tuple(Size(int(entry)) for entry in known.ravel()) if known.dtype.kind == "i" else None
-    node = value.producer()
+    if known is None or known.dtype.kind != "i" or known.size > _LONGEST:
+        return None
+    return tuple(Size(int(entry)) for entry in known.ravel())
+
+
+def _computed_integers(  # one flat match over the operators
+    node: ir.Node | None, known: Known
+) -> tuple[Size, ...] | None:
     if node is None or node.domain not in ("", "ai.onnx"):
         return None
     match node.op_type:
@@ -90,32 +116,31 @@ def integers(  # noqa: C901  # one flat match over the operators
             plain = "start" not in node.attributes or node.attributes["start"].as_int() == 0
             return shape(node.inputs[0]) if plain and "end" not in node.attributes else None
         case "Cast" | "Identity" | "Squeeze" | "Unsqueeze" | "Reshape":
-            return integers(node.inputs[0])
+            return integers(node.inputs[0], known)
         case "Gather":
-            return _gathered(node)
+            return _gathered(integers(node.inputs[0], known), array(node.inputs[1]))
         case "Slice":
-            return _sliced(node)
+            return _sliced(integers(node.inputs[0], known), [array(part) for part in node.inputs[1:]])
         case "Concat":
-            parts = [integers(part) for part in node.inputs]
+            parts = [integers(part, known) for part in node.inputs]
             return None if None in parts else tuple(size for part in parts for size in part or ())
         case "ReduceProd":
-            part = integers(node.inputs[0])
+            part = integers(node.inputs[0], known)
             return None if part is None else (elements(part),)
         case "Mul":
-            return _product(node)
+            return _product(integers(node.inputs[0], known), integers(node.inputs[1], known))
     return None
 
 
-def _gathered(node: ir.Node) -> tuple[Size, ...] | None:
-    values, places = integers(node.inputs[0]), array(node.inputs[1])
+def _gathered(values: tuple[Size, ...] | None, places: NDArray[Any] | None) -> tuple[Size, ...] | None:
     if values is None or places is None:
         return None
-    return tuple(values[int(place)] for place in places.ravel() if -len(values) <= place < len(values))
+    if any(not -len(values) <= place < len(values) for place in places.ravel()):
+        return None
+    return tuple(values[int(place)] for place in places.ravel())
 
 
-def _sliced(node: ir.Node) -> tuple[Size, ...] | None:
-    values = integers(node.inputs[0])
-    bounds = [array(part) for part in node.inputs[1:]]
+def _sliced(values: tuple[Size, ...] | None, bounds: list[NDArray[Any] | None]) -> tuple[Size, ...] | None:
     if values is None or len(bounds) < 2 or any(b is None or b.size != 1 for b in bounds):
         return None
     start, end, *rest = (int(b.item()) for b in bounds if b is not None)
@@ -123,8 +148,7 @@ def _sliced(node: ir.Node) -> tuple[Size, ...] | None:
     return values[start:end:step]
 
 
-def _product(node: ir.Node) -> tuple[Size, ...] | None:
-    left, right = integers(node.inputs[0]), integers(node.inputs[1])
+def _product(left: tuple[Size, ...] | None, right: tuple[Size, ...] | None) -> tuple[Size, ...] | None:
     if left is None or right is None or len(left) != len(right):
         return None
     return tuple(a * b for a, b in zip(left, right, strict=True))

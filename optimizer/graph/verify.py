@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from optimizer.errors import InvalidDataError, ToolError
 from optimizer.graph.structure import domains, opset, true_inputs
 from optimizer.model import first_line
 
 if TYPE_CHECKING:
     import onnx
 
+    from optimizer.results import TensorSpec
     from optimizer.runtime import Session
 
 Values = dict[str, NDArray[Any]]
@@ -57,8 +60,32 @@ def witness(proto: onnx.ModelProto, weights: Values | None = None) -> Witness:
     inputs = tuple(spec for spec in session.inputs if spec.name not in weights)
     batch = fixed_batch_of(inputs)
     sizes = _BATCH_SIZES if batch is None else (batch,)
-    feeds = tuple(generate_inputs(inputs, size, _SEED + size) | weights for size in sizes)
-    return Witness(feeds, tuple(session.run(feed) for feed in feeds))
+    feeds = [generate_inputs(inputs, size, _SEED + size) | weights for size in sizes]
+    outputs = [session.run(feed) for feed in feeds]
+    for feed in _unusual_feeds(feeds[-1], {spec.name for spec in inputs if _is_free(spec)}):
+        try:
+            outputs.append(session.run(feed))
+            feeds.append(feed)
+        except (InvalidDataError, ToolError):  # the model does not take it, so that it tells nothing
+            continue
+    return Witness(tuple(feeds), tuple(outputs))
+
+
+def _is_free(spec: TensorSpec) -> bool:
+    return bool(spec.shape) and not isinstance(spec.shape[0], int)
+
+
+def _unusual_feeds(feed: Values, free: Collection[str]) -> Iterator[Values]:
+    """Integers on both sides of the usual ones, and inputs whose first axes differ."""
+    rng = np.random.default_rng(_SEED)
+    integers = {name: value for name, value in feed.items() if value.dtype.kind == "i"}
+    if integers:
+        yield feed | {
+            name: rng.integers(-2, 9, value.shape).astype(value.dtype) for name, value in integers.items()
+        }
+    if len(free) > 1:
+        first = min(free)
+        yield feed | {first: np.concatenate([feed[first], feed[first]])}
 
 
 def open_proto(proto: onnx.ModelProto) -> Session:

@@ -115,3 +115,13 @@ def test_a_graph_of_real_numbers_is_left_as_it_is() -> None:
         tf.identity(tf.constant(1.0))
     graph_def = graph.as_graph_def()
     assert without_complex_numbers(graph_def, []) is graph_def
+
+
+def test_a_transform_of_very_many_values_is_refused(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    upload = save_function(
+        lambda x: tf.abs(tf.signal.rfft(x)), tmp_path, {"x": np.ones((1, 16384), np.float32)}
+    )
+    with pytest.raises(UnsupportedModelError, match="16384 values"):
+        convert_savedmodel(upload, "serving_default", tmp_path / "model.onnx")

@@ -64,7 +64,21 @@ def check_graphs(model: Any) -> None:
         for target in called:
             _require(target, len(graphs), f"Graph {index} calls graph {target}")
         calls[str(index)] = list(map(str, called))
+    for signature in model.signatureDefs or []:
+        _check_signature(signature, graphs)
     check_calls(calls, sizes, "graph")
+
+
+def _check_signature(signature: Any, graphs: Any) -> None:
+    name = (signature.signatureKey or b"").decode("utf-8", "replace")
+    _require(
+        signature.subgraphIndex, len(graphs), f"The signature {name!r} names graph {signature.subgraphIndex}"
+    )
+    count = len(graphs[signature.subgraphIndex].tensors or [])
+    for end in [*(signature.inputs or []), *(signature.outputs or [])]:
+        _require(end.tensorIndex, count, f"The signature {name!r} names tensor {end.tensorIndex}")
+    if not name or None in [end.name for end in [*(signature.inputs or []), *(signature.outputs or [])]]:
+        raise InvalidModelError("A signature, or an end of one, has no name.", hint=_AGAIN)
 
 
 def _check_shape(tensor: Any) -> None:
@@ -115,6 +129,4 @@ def _called(operator: Any) -> list[int]:
 
 def _require(index: int, count: int, what: str) -> None:
     if not 0 <= index < count:
-        raise InvalidModelError(
-            f"{what}, which is not in the file.", hint="Convert the model to TFLite again."
-        )
+        raise InvalidModelError(f"{what}, which is not in the file.", hint=_AGAIN)

@@ -2,14 +2,14 @@
 
 from optimizer.graph.rewriter import Rewrite
 from optimizer.graph.rewrites.affine import FOLD_AFFINE
-from optimizer.graph.rewrites.conv1d import ELIMINATE_UNSQUEEZE_OF_SQUEEZE, SQUEEZE_LATER
+from optimizer.graph.rewrites.conv1d import COLLAPSE_SQUEEZES
 from optimizer.graph.rewrites.gelu import FUSE_GELU
 from optimizer.graph.rewrites.layer_normalization import (
     FUSE_LAYER_NORMALIZATION,
     FUSE_LAYER_NORMALIZATION_OF_ROWS,
 )
 from optimizer.graph.rewrites.lookups import FOLD_INTO_TABLE, FOLD_ONE_HOT_INTO_MATMUL
-from optimizer.graph.rewrites.recurrence import DROP_ZERO_STATES, FUSE_RECURRENCE, TAKE_LAST_STATE
+from optimizer.graph.rewrites.recurrence import ELIMINATE_ZERO_STATES, FOLD_LAST_STEP, FUSE_RECURRENCE
 from optimizer.graph.rewrites.reshapes import (
     COLLAPSE_RESHAPES,
     ELIMINATE_RESHAPES_AROUND_MATMUL,
@@ -18,18 +18,17 @@ from optimizer.graph.rewrites.reshapes import (
 
 REWRITES: tuple[Rewrite, ...] = (
     FUSE_RECURRENCE,
-    DROP_ZERO_STATES,
-    TAKE_LAST_STATE,
+    ELIMINATE_ZERO_STATES,
+    FOLD_LAST_STEP,
     # Shapes first: what stands between two operators hides their pattern.
     FOLD_RESHAPE_TARGET,
     COLLAPSE_RESHAPES,
     ELIMINATE_RESHAPES_AROUND_MATMUL,
-    ELIMINATE_UNSQUEEZE_OF_SQUEEZE,
     FUSE_LAYER_NORMALIZATION,
     FUSE_LAYER_NORMALIZATION_OF_ROWS,
     FUSE_GELU,
     FOLD_AFFINE,
-    SQUEEZE_LATER,
+    COLLAPSE_SQUEEZES,
     # Tables last: what follows a look-up is fewer operators by then.
     FOLD_ONE_HOT_INTO_MATMUL,
     FOLD_INTO_TABLE,

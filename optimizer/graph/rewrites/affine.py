@@ -30,7 +30,11 @@ def _fold(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     if layer is None or constant is None:
         return None
     weight, bias = array(layer.inputs[1]), array(layer.inputs[2]) if len(layer.inputs) > 2 else None
-    if weight is None or (len(layer.inputs) > 2 and layer.inputs[2] is not None and bias is None):
+    if (
+        weight is None
+        or weight.dtype.kind in "iub"
+        or (len(layer.inputs) > 2 and layer.inputs[2] is not None and bias is None)
+    ):
         return None
     match layer.op_type:
         case "MatMul":

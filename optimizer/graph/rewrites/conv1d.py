@@ -1,7 +1,6 @@
 """One-dimensional convolutions and pools as exporters write them: as two-dimensional ones of height 1.
 
     f(Squeeze(x))                        ->  Squeeze(f(x))              f elementwise
-    Unsqueeze(Squeeze(x))                ->  x, or one Transpose
     Squeeze(Conv(Unsqueeze(x)))          stays: ONNX Runtime's blocked kernels take four axes, not three
 
 So the Squeeze behind one layer meets the Unsqueeze of the next and both go; the bias ends in the Conv.
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 from optimizer.graph.infer_sizes import axes_of
 from optimizer.graph.match import array, is_standard
 from optimizer.graph.rewriter import Builder, Rewrite, attributes_of, single_use
-from optimizer.graph.sizes import Size, shape
+from optimizer.graph.sizes import shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -82,30 +81,4 @@ def _is_squeezed_image(value: ir.Value | None) -> bool:
     return len(shape(node.inputs[0]) or ()) == 4
 
 
-def _cancel(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
-    """Unsqueeze(Squeeze(x)) of another axis is a Transpose, at no cost where both sizes are 1."""
-    squeeze = node.inputs[0].producer() if node.inputs[0] is not None else None
-    if not is_standard(squeeze, "Squeeze") or squeeze is None:
-        return None
-    source, sizes = shape(squeeze.inputs[0]), shape(node.outputs[0])
-    before, after = axes_of(squeeze), axes_of(node)
-    if (
-        source is None
-        or sizes is None
-        or before is None
-        or after is None
-        or len(before) != 1
-        or len(after) != 1
-    ):
-        return None
-    if source[before[0]] != Size(1):
-        return None
-    order = [axis for axis in range(len(source)) if axis != before[0]]
-    order.insert(after[0], before[0])
-    if order == sorted(order):
-        return [squeeze.inputs[0]]  # type: ignore[list-item]
-    return None
-
-
-SQUEEZE_LATER = Rewrite("squeeze_later", _UNARY | _BINARY, _squeeze_later)
-ELIMINATE_UNSQUEEZE_OF_SQUEEZE = Rewrite("eliminate_unsqueeze_of_squeeze", frozenset({"Unsqueeze"}), _cancel)
+COLLAPSE_SQUEEZES = Rewrite("collapse_squeezes", _UNARY | _BINARY, _squeeze_later)

@@ -3,8 +3,8 @@
     y = (x - mean) / sqrt(var + epsilon) * gamma + beta,   mean and var over the last axis
 
 TensorFlow writes x * inv + (beta - mean * inv) with inv = gamma / sqrt(var + epsilon); Keras 2 reshapes the
-rows into images and normalizes each with BatchNormalization. Where another single axis is normalized, x is
-transposed before and after.
+rows into images and normalizes each with BatchNormalization. Where another single axis is normalized, the
+formula is written with three passes over x.
 
 Reference: Ba, Kiros, Hinton, arXiv:1607.06450.
 """
@@ -18,7 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.graph.infer_sizes import axes_of
-from optimizer.graph.match import Bindings, Pattern, array, constant, either, find, number, op, variable
+from optimizer.graph.match import (
+    Bindings,
+    Pattern,
+    array,
+    constant,
+    either,
+    find,
+    named,
+    number,
+    op,
+    variable,
+)
 from optimizer.graph.rewriter import Builder, Rewrite
 from optimizer.graph.sizes import Size, fixed, shape
 
@@ -40,17 +51,14 @@ _INVERSE = either(
     op("Pow", op("Add", _VARIANCE, constant("epsilon")), number(-0.5), name="inverse"),
 )
 _GAMMA, _BETA = constant("gamma"), constant("beta")
-_SCALE = either(op("Mul", _INVERSE, _GAMMA, name="scale"), _INVERSE)
-_NEGATED = either(
-    op("Sub", _BETA, op("Mul", _MEAN, _SCALE)),
-    op("Mul", op("Neg", _MEAN), _SCALE),
-    op("Neg", op("Mul", _MEAN, _SCALE)),
-)
+_SCALE = named("scale", either(op("Mul", _INVERSE, _GAMMA), _INVERSE))
+_NEGATED = either(op("Mul", op("Neg", _MEAN), _SCALE), op("Neg", op("Mul", _MEAN, _SCALE)))
 _NORMALIZED = either(op("Mul", _CENTRED, _INVERSE), op("Div", _CENTRED, _DEVIATION))
 _SCALED = either(op("Mul", _NORMALIZED, _GAMMA), op("Mul", _CENTRED, op("Mul", _INVERSE, _GAMMA)))
 _SPELLINGS: tuple[Pattern, ...] = (
     op("Add", op("Add", op("Mul", X, _SCALE), _NEGATED), _BETA),
     op("Add", op("Mul", X, _SCALE), op("Add", _NEGATED, _BETA)),
+    op("Add", op("Mul", X, _SCALE), op("Sub", _BETA, op("Mul", _MEAN, _SCALE))),
     op("Add", op("Mul", X, _SCALE), _NEGATED),
     op("Sub", op("Mul", X, _SCALE), op("Mul", _MEAN, _SCALE)),
     op("Add", _SCALED, _BETA),
@@ -115,7 +123,7 @@ def _along(
     if weight is None:
         dtype = x.dtype.numpy() if x.dtype is not None else np.dtype(np.float32)
         return np.full(size, default, dtype)
-    if weight.size == 1:
+    if weight.size == 1 and weight.ndim <= rank:
         return np.full(size, weight.item(), weight.dtype)
     padded = (1,) * (rank - weight.ndim) + weight.shape
     wanted = tuple(size if number == axis else 1 for number in range(rank))
@@ -131,12 +139,6 @@ def _is_continued(node: ir.Node, place: tuple[int, int, int], x: ir.Value) -> bo
     weights = [array(other) for other in users[0].node.inputs if other is not value]
     suits = all(weight is not None and _along(weight, 0.0, place, x) is not None for weight in weights)
     return suits and any(find(pattern, users[0].node.outputs[0]) for pattern in _SPELLINGS)
-
-
-# Keras 2: each row is a channel of an image, normalized by its own statistics.
-_ROWS = op("Reshape", X, constant("rows"), name="image")
-_IMAGE = variable("image")
-_ROW_MEAN = op("ReduceMean", _IMAGE, name="mean")
 
 
 def _fuse_batch_normalization(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from optimizer.graph.infer_sizes import axes_of
 from optimizer.graph.match import array, is_constant, is_standard
 from optimizer.graph.rewriter import Builder, LeftAsItIs, Rewrite, attribute, attributes_of, single_use
 from optimizer.graph.sizes import Size, fixed, shape
@@ -93,7 +94,8 @@ def _of_equality(node: ir.Node) -> tuple[ir.Value, bool] | None:
         if in_order and np.array_equal(numbers.ravel(), np.arange(numbers.size)):
             move = index.producer()
             wide = numbers.ndim > len(shape(index) or ())
-            if is_standard(move, "Unsqueeze") and move is not None and fixed(index, -1) == 1 and not wide:
+            last = len(shape(index) or ()) - 1
+            if is_standard(move, "Unsqueeze") and move is not None and axes_of(move) == [last] and not wide:
                 return move.inputs[0], False  # type: ignore[return-value]
     return None
 
@@ -113,6 +115,8 @@ def _into_table(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
         return None
     others = [value for number, value in enumerate(node.inputs) if number != place]
     if node.op_type == "MatMul":
+        if len(shape(node.inputs[1]) or ()) != 2:
+            return None
         _refuse_growth(rows, columns, fixed(node.inputs[1], 1))
     elif any(not _by_column(value, columns) for value in others):
         return None

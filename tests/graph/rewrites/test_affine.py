@@ -115,3 +115,24 @@ def test_what_cannot_be_folded_is_left(body: str, constant: Array | None) -> Non
 def test_a_layer_whose_own_output_is_given_out_is_left() -> None:
     text = "g (float[3, 6] x) => (float[3, 4] y, float[3, 4] l) { l = Gemm (x, w, b) y = Mul (l, c) }"
     assert_left(proto_of(text, {"w": normal(6, 4), "b": normal(4), "c": normal(4)}), FOLD_AFFINE)
+
+
+def test_integers_are_left() -> None:
+    text = "g (int32[3, 6] x) => (int32[3, 4] y) { l = MatMul (x, w) y = Div (l, c) }"
+    weights = {"w": np.ones((6, 4), np.int32), "c": np.full(4, 2, np.int32)}
+    assert_left(proto_of(text, weights), FOLD_AFFINE)
+
+
+def test_layers_of_one_name_in_a_branch_and_around_it_are_both_folded() -> None:
+    text = """
+        g (float[3, 6] x, bool c) => (float[3, 4] y)
+        { l = Gemm (x, w, b)
+          m = Mul (l, s)
+          y = If <then_branch = t () => (float[3, 4] p) { k = Gemm (x, w, b) n = Mul (k, s) p = Relu (n) },
+                  else_branch = e () => (float[3, 4] q) { q = Relu (m) }> (c) }"""
+    before = proto_of(text, {"w": normal(6, 4), "b": normal(4), "s": normal(4)})
+    for graph in (before.graph, before.graph.node[-1].attribute[0].g):
+        next(node for node in graph.node if node.op_type == "Mul").name = "scale"
+    after = rewritten(before, FOLD_AFFINE, times=2)
+    feeds = [{"x": normal(3, 6), "c": np.array(flag)} for flag in (True, False)]
+    assert_same(before, after, *feeds)

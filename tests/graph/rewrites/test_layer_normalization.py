@@ -111,6 +111,10 @@ def test_another_axis_takes_fewer_passes(axis: int, gamma: tuple[int, ...], inve
         VARIANCE.replace("axes = [AXIS]", "axes = [1, 2]")
         + " w = Add (v, epsilon) s = Sqrt (w) y = Div (d, s)",
         VARIANCE.replace("Sub (x, m)", "Add (x, m)") + " w = Add (v, epsilon) s = Sqrt (w) y = Div (d, s)",
+        VARIANCE.replace("v = ReduceMean <axes = [AXIS]> (q)", "v = ReduceMean <axes = [1]> (q)")
+        + " w = Add (v, epsilon) s = Sqrt (w) y = Div (d, s)",
+        VARIANCE + " w = Add (v, epsilon) s = Sqrt (w) i = Reciprocal (s) g = Mul (i, gamma) "
+        "a = Mul (x, g) b = Mul (m, i) y = Sub (a, b)",
         f"{VARIANCE} w = Add (v, spread) s = Sqrt (w) y = Div (d, s)",
     ],
 )
@@ -166,3 +170,19 @@ def test_rows_that_keras_2_normalizes_as_images(width: int) -> None:
 def test_images_that_are_not_normalized_rows_are_left(old: str, new: str) -> None:
     text = KERAS_2.replace(old, new).replace("WIDTH", "4").replace("COUNT", "4.0")
     assert_left(proto_of(text, {}), FUSE_LAYER_NORMALIZATION_OF_ROWS)
+
+
+def test_a_beta_that_is_added_twice_counts_twice() -> None:
+    spelling = SPELLINGS["TensorFlow"].replace("y =", "z =")
+    body = f"{VARIANCE} {INVERSES['reciprocal']} {spelling} y = Add (z, beta)"
+    before = model(body)
+    after = rewritten(before, FUSE_LAYER_NORMALIZATION)
+    assert_same(before, after, {"x": normal(2, 3, 6)})
+
+
+def test_statistics_along_two_axes_are_left() -> None:
+    body = (
+        "m = ReduceMean <axes = [1]> (x) d = Sub (x, m) n = ReduceMean <axes = [2]> (x) e = Sub (x, n) "
+        "q = Mul (e, e) v = ReduceMean <axes = [2]> (q) w = Add (v, epsilon) s = Sqrt (w) y = Div (d, s)"
+    )
+    assert_left(model(body), FUSE_LAYER_NORMALIZATION)

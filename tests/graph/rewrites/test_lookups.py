@@ -183,3 +183,24 @@ def test_a_table_that_others_read_as_well_stays_beside_the_new_one() -> None:
     before = proto_of(text, {"t": normal(5, 4), "c": normal(4)})
     after = rewritten(before, FOLD_INTO_TABLE)
     assert_same(before, after, {"i": np.array([0, 4]), "j": np.array([1, 2])})
+
+
+def test_a_comparison_along_another_axis_is_no_one_hot() -> None:
+    text = """
+        g (int64[6, 1] i) => (float[1, 6, 4] y) <int64[1] first = {0}>
+        { wide = Unsqueeze (i, first)  same = Equal (wide, positions)
+          hot = Cast <to = 1> (same)  y = MatMul (hot, w) }"""
+    assert_left(
+        proto_of(text, {"w": normal(DEPTH, 4), "positions": np.arange(DEPTH)}), FOLD_ONE_HOT_INTO_MATMUL
+    )
+
+
+def test_a_product_with_several_matrices_is_left() -> None:
+    text = "g (int64[2, 3] i) => (float[2, 3, 4] y) { row = Gather (t, i)  y = MatMul (row, c) }"
+    assert_left(proto_of(text, {"t": normal(5, 4), "c": normal(2, 4, 4)}), FOLD_INTO_TABLE)
+
+
+def test_constants_that_many_nodes_share_are_looked_at_once() -> None:
+    sums = " ".join(f"c{n + 1} = Add (c{n}, c{n})" for n in range(60))
+    text = f"g (int64[2] i) => (float[2, 4] y) {{ {sums} row = Gather (c60, i)  y = Relu (row) }}"
+    rewritten(proto_of(text, {"c0": 1e-20 * normal(5, 4)}), FOLD_INTO_TABLE)

@@ -12,7 +12,7 @@ from recurrent_loops import Loop, feeds, loop_model, loop_text
 from rewrite_cases import assert_left, assert_same, normal, operators, proto_of, rewritten
 
 from optimizer.graph.rewriter import apply_rewrites
-from optimizer.graph.rewrites.recurrence import DROP_ZERO_STATES, FUSE_RECURRENCE, TAKE_LAST_STATE
+from optimizer.graph.rewrites.recurrence import ELIMINATE_ZERO_STATES, FOLD_LAST_STEP, FUSE_RECURRENCE
 
 CELLS = {"lstm": "LSTM", "gru_after": "GRU", "gru_before": "GRU", "rnn": "RNN"}
 
@@ -100,7 +100,7 @@ LSTM = """
 def test_the_last_output_is_the_state(steps: str) -> None:
     text = LSTM.format(steps=steps, shape="float[batch, 4]", start=-1, attributes="")
     before = proto_of(text, {"w": normal(1, 16, 3), "r": normal(1, 16, 4)})
-    after = rewritten(before, TAKE_LAST_STATE)
+    after = rewritten(before, FOLD_LAST_STEP)
     assert "Slice" not in operators(after)
     assert_same(before, after, {"x": normal(int(steps), 2, 3)})
 
@@ -119,7 +119,7 @@ def test_another_output_is_not_the_state(start: int, attributes: str) -> None:
         text = text.replace("(x, w, r)", "(x, w, r, , lens)").replace("batch", "2")
     weights = {"w": normal(1, 16, 3), "r": normal(1, 16, 4), "lens": np.array([6, 2], np.int32)}
     used = {name: value for name, value in weights.items() if name != "lens" or "lens" in text}
-    assert_left(proto_of(text, used), TAKE_LAST_STATE)
+    assert_left(proto_of(text, used), FOLD_LAST_STEP)
 
 
 BATCH = "s = Shape (x)  n = Slice (s, one, two, zero)"
@@ -135,7 +135,7 @@ STATES = {
 @pytest.mark.parametrize("state", STATES)
 def test_a_state_of_zeros_goes(state: str, operator: str) -> None:
     before = state_model(STATES[state], operator)
-    after = rewritten(before, DROP_ZERO_STATES)
+    after = rewritten(before, ELIMINATE_ZERO_STATES)
     assert operators(after) == [operator]
     assert_same(before, after, {"x": normal(5, 2, 3)})
 
@@ -145,7 +145,7 @@ def test_a_state_of_zeros_goes(state: str, operator: str) -> None:
 def test_another_state_stays(state: str, operator: str) -> None:
     body = STATES[state].replace("(off", "(on").replace("nothing", "something")
     body = body.replace("ConstantOfShape (d)", "ConstantOfShape <value = float[1] {2.0}> (d)")
-    assert_left(state_model(body, operator), DROP_ZERO_STATES)
+    assert_left(state_model(body, operator), ELIMINATE_ZERO_STATES)
 
 
 def state_model(body: str, operator: str) -> onnx.ModelProto:
@@ -178,3 +178,12 @@ def test_a_loop_that_is_left_after_a_try_reads_no_more_than_before() -> None:
     report = apply_rewrites(model, (FUSE_RECURRENCE,))
     assert "another value than its state" in next(iter(report.left.values()))
     assert {value.name: len(value.uses()) for node in model.graph for value in node.outputs} == before
+
+
+@pytest.mark.parametrize("cell", ["lstm", "rnn"])
+def test_a_loop_with_a_bound_beside_its_count_is_left(cell: str) -> None:
+    loop = Loop(cell, count="computed")
+    text = loop_text(loop).replace("on = Less (fk, ff)", "on = Less (fk, twenty)")
+    text = text.replace("float one = {1}", "float one = {1}, float twenty = {20}")
+    assert "twenty" in text
+    assert_left(loop_model(loop, text), FUSE_RECURRENCE)

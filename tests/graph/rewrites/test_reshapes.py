@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from rewrite_cases import assert_left, assert_same, normal, operators, proto_of, rewritten
 
+from optimizer.graph.rewriter import rewrite
 from optimizer.graph.rewrites.reshapes import (
     COLLAPSE_RESHAPES,
     ELIMINATE_RESHAPES_AROUND_MATMUL,
@@ -143,3 +144,26 @@ def test_a_target_that_names_zero_sizes_is_left() -> None:
     numbers = {"zero": [0], "one": [1], "two": [2], "four": [4]}
     proto = proto_of(text, {name: np.array(value, np.int64) for name, value in numbers.items()})
     assert_left(proto, FOLD_RESHAPE_TARGET)
+
+
+def test_two_inputs_of_which_each_has_a_batch_of_its_own_are_not_mixed_up() -> None:
+    """A file calls the first axis of all its inputs `batch`, whether they have to be equal or not."""
+    text = """
+        g (float[batch, 4] a, float[batch, 2] z) => (float[n, m] y)
+        <int64[1] zero = {0}, int64[1] rest = {-1}>
+        { s = Shape (z)  b = Gather (s, zero)  t = Concat <axis = 0> (b, rest)  y = Reshape (a, t) }"""
+    before = proto_of(text, {})
+    after, _ = rewrite(before, (FOLD_RESHAPE_TARGET, COLLAPSE_RESHAPES))
+    assert_same(before, after, {"a": normal(4, 4), "z": normal(2, 2)}, {"a": normal(4, 4), "z": normal(4, 2)})
+    assert [str(value) for value in after.graph.input] == [str(value) for value in before.graph.input]
+
+
+def test_the_elements_of_a_matrix_of_sizes_are_not_taken_in_another_order() -> None:
+    text = """
+        g (float[2, 4, 3, 2] x) => (float[p, q, r, s] y)
+        <int64[2] a = {2, 3}, int64[2] b = {4, 2}, int64[1] one = {1}, int64[1] flat = {-1}>
+        { u = Unsqueeze (a, one)  v = Unsqueeze (b, one)  m = Concat <axis = 1> (u, v)
+          t = Reshape (m, flat)  y = Reshape (x, t) }"""
+    before = proto_of(text, {})
+    after, _ = rewrite(before, (FOLD_RESHAPE_TARGET, COLLAPSE_RESHAPES))
+    assert_same(before, after, {"x": normal(2, 4, 3, 2)})

@@ -37,14 +37,14 @@ class Linear:
         bias = self.bias[part] if self.bias.ndim else self.bias
         return Linear({source: weight[:, part] for source, weight in self.weights.items()}, bias)
 
-    def only(self, source: ir.Value) -> Array | None:
-        """The weight of a source, where there is no other."""
-        return self.weights.get(source) if len(self.weights) == 1 else None
+
+_DEPTH = 16
+"""Of nested sums and cuts; a cell has four at most, and a hostile graph doubles its paths at each."""
 
 
-def read_linear(steps: Steps, value: ir.Value | None) -> Linear | None:
+def read_linear(steps: Steps, value: ir.Value | None, depth: int = 0) -> Linear | None:
     """Read a value as a sum of products, or return None."""
-    if value is None:
+    if value is None or depth > _DEPTH:
         return None
     constant = steps.constant(value)
     if constant is not None:
@@ -55,7 +55,7 @@ def read_linear(steps: Steps, value: ir.Value | None) -> Linear | None:
         return None
     match node.op_type:
         case "Add":
-            left, right = (read_linear(steps, each) for each in node.inputs)
+            left, right = (read_linear(steps, each, depth + 1) for each in node.inputs)
             return None if left is None or right is None else left + right
         case "MatMul":
             weight = steps.constant(node.inputs[1])
@@ -68,11 +68,11 @@ def read_linear(steps: Steps, value: ir.Value | None) -> Linear | None:
         case "Gemm":
             return _gemm(steps, node)
         case "Split":
-            return _split(steps, node, value)
+            return _split(steps, node, value, depth + 1)
         case "Slice":
-            return _slice(steps, node)
+            return _slice(steps, node, depth + 1)
         case "Identity":
-            return read_linear(steps, node.inputs[0])
+            return read_linear(steps, node.inputs[0], depth + 1)
     return None
 
 
@@ -88,8 +88,8 @@ def _gemm(steps: Steps, node: ir.Node) -> Linear | None:
     return Linear({source: weight.T if attribute(node, "transB", 0) else weight}, bias.reshape(-1))
 
 
-def _split(steps: Steps, node: ir.Node, value: ir.Value) -> Linear | None:
-    whole = read_linear(steps, node.inputs[0])
+def _split(steps: Steps, node: ir.Node, value: ir.Value, depth: int) -> Linear | None:
+    whole = read_linear(steps, node.inputs[0], depth)
     if whole is None or not whole.weights or attribute(node, "axis", 0) not in (1, -1):
         return None
     width = next(iter(whole.weights.values())).shape[1]
@@ -100,9 +100,9 @@ def _split(steps: Steps, node: ir.Node, value: ir.Value) -> Linear | None:
     return whole.columns(slice(start, start + parts[index]))
 
 
-def _slice(steps: Steps, node: ir.Node) -> Linear | None:
+def _slice(steps: Steps, node: ir.Node, depth: int) -> Linear | None:
     """Some columns, all rows."""
-    whole = read_linear(steps, node.inputs[0])
+    whole = read_linear(steps, node.inputs[0], depth)
     bounds = [array(each) for each in node.inputs[1:4]]
     if whole is None or len(bounds) < 3 or any(each is None for each in bounds):
         return None

@@ -67,6 +67,7 @@ def _last(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     if axes is None or axes.tolist() != [1] or not forward or not whole or not plain:
         return None
     if len(layer.outputs) > 1:
+        layer.outputs[1].name = layer.outputs[1].name or f"{node.outputs[0].name}/state"
         return [layer.outputs[1]]  # [1, batch, hidden], as the Slice of [steps, batch, hidden]
     made = build.several(layer.op_type, 2, *layer.inputs, **attributes_of(layer))
     return [made[1]]
@@ -85,5 +86,5 @@ def is_last_slice(node: ir.Node) -> bool:
     return start == -1 and end >= _FROM_END and axis == 0 and step in ([], [1])
 
 
-DROP_ZERO_STATES = Rewrite("drop_zero_states", frozenset(_STATES), _drop)
-TAKE_LAST_STATE = Rewrite("take_last_state", frozenset({"Slice"}), _last)
+ELIMINATE_ZERO_STATES = Rewrite("eliminate_zero_states", frozenset(_STATES), _drop)
+FOLD_LAST_STEP = Rewrite("fold_last_step_into_recurrence", frozenset({"Slice"}), _last)

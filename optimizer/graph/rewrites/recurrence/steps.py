@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-_TRIALS = (5, 9)
-"""Counts for which a computed condition is tried: it compares counters, so two of them tell."""
+_TRIALS = (2, 1 << 40)
+"""Counts for which a computed condition is tried: sums that are compared, so that what holds at the first and
+the last step holds between, and what holds for a large count has no other bound."""
+
+
+_DEPTH = 12
+"""Of nodes that are followed back; a hostile graph doubles its paths at each."""
 
 
 @dataclass(frozen=True)
@@ -71,20 +76,20 @@ class Steps:
         """The carried value that enters as this one."""
         return next((carried for carried in self.carried if carried.entering is value), None)
 
-    def constant(self, value: ir.Value | None) -> Array | None:
+    def constant(self, value: ir.Value | None, depth: int = 0) -> Array | None:
         """What a value of the body holds at every step: constants pass through the loop unchanged."""
-        if value is None:
+        if value is None or depth > _DEPTH:
             return None
         known = array(value)
         if known is not None:
             return known
         carried = self.state(value)
         if carried is not None:
-            return self.constant(carried.initial) if carried.leaving is value else None
+            return self.constant(carried.initial, depth + 1) if carried.leaving is value else None
         node = value.producer()
         if node is None or node.domain not in ("", "ai.onnx"):
             return None
-        inputs = [self.constant(each) for each in node.inputs]
+        inputs = [self.constant(each, depth + 1) for each in node.inputs]
         if not inputs or inputs[0] is None or any(each is None for each in inputs[1:]):
             return None
         return _computed(node, inputs[0], inputs[1:], node.outputs.index(value))
@@ -130,17 +135,17 @@ def _runs_through(steps: Steps) -> bool:
         return False
     fixed = array(steps.loop.inputs[0])
     for count in (int(fixed.item()),) if fixed is not None else _TRIALS:
-        for step in range(count - 1):
+        for step in (0, count - 2) if count > 1 else ():
             if _at(steps, steps.body.outputs[0], step, count) is not True:
                 return False
     return True
 
 
 def _at(  # noqa: C901  # one flat match over the operators
-    steps: Steps, value: ir.Value | None, step: int, count: int
+    steps: Steps, value: ir.Value | None, step: int, count: int, depth: int = 0
 ) -> float | bool | None:
     """A scalar of the body at one step, where it comes from counters, constants and the loop's count."""
-    if value is None:
+    if value is None or depth > _DEPTH:
         return None
     if value in steps.counters:
         return step
@@ -152,7 +157,7 @@ def _at(  # noqa: C901  # one flat match over the operators
     if _without_casts(value) is _without_casts(steps.loop.inputs[0]):
         return count
     node = value.producer()
-    inputs = [] if node is None else [_at(steps, each, step, count) for each in node.inputs]
+    inputs = [] if node is None else [_at(steps, each, step, count, depth + 1) for each in node.inputs]
     if node is None or not inputs or None in inputs:
         return None
     match node.op_type, inputs:
