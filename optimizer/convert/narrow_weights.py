@@ -1,7 +1,7 @@
 """Keeps weights in as few bits as the upload does where a model computes with them in float.
 
     W  ->  Cast(W16)         where each value of W is one of float16
-    W  ->  Cast(W8) * s      for a DequantizeLinear of constants with the zero point 0
+    W  ->  Cast(W8) * s      for a DequantizeLinear of constants; W8 is int8, its zero point 0
 
 ONNX Runtime computes both once, when it loads the file, so that the file is small and the model as fast as
 with float32 weights. A DequantizeLinear of weights it would compute at each call, and keep a Conv from its
@@ -17,6 +17,8 @@ from onnx import TensorProto, helper, numpy_helper
 from optimizer.convert.graph_lookup import drop_unused, look_up
 
 _LEAST_WEIGHTS = 1024
+_UNSIGNED = 128
+"""The zero point of weights that `integer_graph` has made unsigned."""
 
 
 def keep_half_weights(proto: onnx.ModelProto) -> None:
@@ -35,7 +37,7 @@ def keep_half_weights(proto: onnx.ModelProto) -> None:
 
 
 def keep_integer_weights(proto: onnx.ModelProto) -> None:
-    """Write each DequantizeLinear of a constant with the zero point 0 as Cast and Mul, in place."""
+    """Write each DequantizeLinear of a constant that int8 can hold as Cast and Mul, in place."""
     graph = proto.graph
     lookup = look_up(graph)
     for index in reversed(range(len(graph.node))):
@@ -44,13 +46,21 @@ def keep_integer_weights(proto: onnx.ModelProto) -> None:
         scale = lookup.constant(node.input[1]) if weights is not None else None
         if weights is None or scale is None:
             continue
-        zero_point = lookup.constant(node.input[2]) if len(node.input) > 2 else np.zeros(1)
-        if zero_point is None or zero_point.any():
+        zero_point = lookup.constant(node.input[2]) if len(node.input) > 2 else np.zeros(1, np.int8)
+        # Unsigned weights have one zero point for all; biases of 32 bits have none.
+        if zero_point is None or zero_point.min() != zero_point.max():
+            continue
+        offset = int(zero_point.flat[0])
+        if offset and offset != _UNSIGNED:
             continue
         axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
         shape = [1] * len(weights.dims)
         if scale.size > 1:
             shape[axis] = scale.size
+        if offset:
+            signed = (numpy_helper.to_array(weights).astype(np.int16) - offset).astype(np.int8)
+            weights = numpy_helper.from_array(signed, f"{node.output[0]}_signed")
+            graph.initializer.append(weights)
         name, real, result = f"{node.output[0]}_step", f"{node.output[0]}_real", node.output[0]
         graph.initializer.append(numpy_helper.from_array(scale.reshape(shape), name))
         node.CopyFrom(helper.make_node("Cast", [weights.name], [real], to=TensorProto.FLOAT))

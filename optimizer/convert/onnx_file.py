@@ -97,7 +97,7 @@ def _checked(upload: Path) -> onnx.ModelProto:
 
     proto = read_onnx(upload)
     try:
-        onnx.checker.check_model(proto)
+        onnx.checker.check_model(str(upload))
     except onnx.checker.ValidationError as error:
         raise InvalidModelError(
             f"{upload.name} is not a valid ONNX model: {first_line(error)}.", hint="Export the model again."

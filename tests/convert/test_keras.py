@@ -116,15 +116,6 @@ def test_a_class_of_the_users_own_is_named_and_its_code_not_sought(tmp_path: Pat
     assert "never run" in caught.value.hint
 
 
-def test_a_precision_that_the_converter_gets_wrong_is_no_fault_of_the_file(tmp_path: Path) -> None:
-    import keras
-
-    dense = keras.layers.Dense(2, dtype="mixed_bfloat16")
-    model = keras.Sequential([keras.Input((4,)), dense, keras.layers.Dense(2, dtype="float32")])
-    with pytest.raises(UnsupportedModelError, match="ONNX Runtime does not load"):
-        convert(save_keras(model, tmp_path), "keras", tmp_path)
-
-
 def test_half_precision_layers_convert_with_their_own_tolerance(tmp_path: Path) -> None:
     import keras
 

@@ -136,7 +136,7 @@ def test_an_operator_without_a_converter_is_named_with_its_node(tmp_path: Path) 
     def digamma(x: Any) -> dict[str, Any]:
         return {"y": tf.math.digamma(x, name="their_node")}
 
-    with pytest.raises(UnsupportedModelError, match=r"operator Digamma \(node .*their_node\)"):
+    with pytest.raises(UnsupportedModelError, match=r"Digamma \(node .*their_node\)"):
         convert(save(tf.Module(), tmp_path, {"serve": digamma}), "savedmodel", tmp_path)
 
 

@@ -83,7 +83,7 @@ _MATH = """
     NearestNeighbors Neg NextAfter NotEqual NthElement Polygamma PopulationCount Pow Prod Real RealDiv
     Reciprocal ReciprocalGrad RightShift Rint Round Rsqrt RsqrtGrad Sigmoid SigmoidGrad Sign Sin Sinh Spence
     Sqrt SqrtGrad Square SquaredDifference Sub Sum Tan Tanh TanhGrad TruncateDiv TruncateMod
-    UniformDequantize Unpack Xdivy Xlog1py Xlogy Zeta
+    UniformDequantize Unpack XlaDynamicUpdateSlice Xdivy Xlog1py Xlogy Zeta
 """
 # Linear algebra and spectra.
 _LINEAR_ALGEBRA = """

@@ -47,7 +47,7 @@ def _squeeze_later(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     places = [number for number, value in enumerate(node.inputs) if _is_squeezed_image(value)]
     if len(places) != 1:
         return None
-    squeeze = node.inputs[places[0]].producer()  # type: ignore[union-attr]
+    squeeze = node.inputs[places[0]].producer()  # type: ignore[union-attr]  # it is a Squeeze, found there
     axes = axes_of(squeeze) if squeeze is not None else None
     if squeeze is None or axes is None or not single_use(squeeze.outputs[0]):
         return None

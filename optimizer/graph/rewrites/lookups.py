@@ -96,7 +96,7 @@ def _of_equality(node: ir.Node) -> tuple[ir.Value, bool] | None:
             wide = numbers.ndim > len(shape(index) or ())
             last = len(shape(index) or ()) - 1
             if is_standard(move, "Unsqueeze") and move is not None and axes_of(move) == [last] and not wide:
-                return move.inputs[0], False  # type: ignore[return-value]
+                return move.inputs[0], False  # type: ignore[return-value]  # Unsqueeze has an input
     return None
 
 

@@ -36,7 +36,7 @@ def _collapse(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
         return None  # the last move of the chain sees it all
     source: ir.Value | None = value
     while source is not None and _is_move(source.producer()):
-        source, moves = source.producer().inputs[0], moves + 1  # type: ignore[union-attr]
+        source, moves = source.producer().inputs[0], moves + 1  # type: ignore[union-attr]  # it has one
     sizes, given = shape(value), shape(source)
     if source is None or sizes is None or given is None:
         return None

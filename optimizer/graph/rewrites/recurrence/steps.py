@@ -164,9 +164,9 @@ def _at(  # noqa: C901  # one flat match over the operators
         case (("Cast" | "Identity" | "Squeeze" | "Reshape"), [first, *_]):
             return first
         case "Add", [a, b]:
-            return a + b  # type: ignore[operator]
+            return a + b  # type: ignore[operator]  # None was ruled out above
         case "Less", [a, b]:
-            return bool(a < b)  # type: ignore[operator]
+            return bool(a < b)  # type: ignore[operator]  # as before
         case "And", [a, b]:
             return bool(a and b)
     return None
