@@ -19,7 +19,6 @@ from optimizer.runtime import Session
 
 _SAMPLES = 16
 _PRECISION = "precision_of_the_original"
-_HALF_TYPES = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 
 
 @dataclass(frozen=True)
@@ -89,18 +88,6 @@ def mark_bfloat16(proto: onnx.ModelProto) -> None:
 def is_of_bfloat16(proto: onnx.ModelProto) -> bool:
     """Whether `mark_bfloat16` was here."""
     return any(entry.key == _PRECISION and entry.value == "bfloat16" for entry in proto.metadata_props)
-
-
-def computes_in_half(proto: onnx.ModelProto) -> bool:
-    """Whether a model casts values to float16 or bfloat16, or takes or gives such values."""
-    values = [*proto.graph.input, *proto.graph.output]
-    return any(value.type.tensor_type.elem_type in _HALF_TYPES for value in values) or any(
-        attribute.i in _HALF_TYPES
-        for node in proto.graph.node
-        if node.op_type == "Cast"
-        for attribute in node.attribute
-        if attribute.name == "to"
-    )
 
 
 def _sizes(session: Session, source: Dataset | GeneratedDataset) -> tuple[int, ...]:

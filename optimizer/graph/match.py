@@ -37,7 +37,7 @@ class Variable(Pattern):
 
 @dataclass(frozen=True)
 class Number(Pattern):
-    """A constant of one element and at most one axis, which widens nothing, within rounding of float32."""
+    """A constant of one element and at most one axis, which widens nothing, within the rounding of its type."""
 
     value: float
 
@@ -165,12 +165,7 @@ def _matches(  # noqa: C901  # one flat match over the kinds of pattern
                 yield {**bound, name: value}
         case Number(expected):
             found = array(value)
-            if (
-                found is not None
-                and found.size == 1
-                and found.ndim <= 1
-                and np.isclose(found.item(), expected, rtol=1e-6, atol=0)
-            ):
+            if found is not None and found.size == 1 and found.ndim <= 1 and _is_near(found, expected):
                 yield bound
         case Named(name, inner):
             if bound.get(name, value) is value:
@@ -190,6 +185,12 @@ def _matches(  # noqa: C901  # one flat match over the kinds of pattern
             yield from _all(inputs, given, start)
             if op_type in _COMMUTATIVE and len(inputs) == 2:
                 yield from _all(inputs, given[::-1], start)
+
+
+def _is_near(found: NDArray[Any], expected: float) -> bool:
+    """Whether a constant is a number within the rounding of its type."""
+    rounding = 1e-6 if found.dtype.itemsize > 2 else 1e-2 if found.dtype.kind == "V" else 1e-3
+    return bool(np.isclose(float(found.item()), expected, rtol=rounding, atol=0))
 
 
 def _all(patterns: tuple[Pattern, ...], values: Any, bound: Bindings) -> Iterator[Bindings]:

@@ -94,6 +94,21 @@ def value_types(graph: onnx.GraphProto) -> dict[str, int]:
     return types | {tensor.name: int(tensor.data_type) for tensor in graph.initializer}
 
 
+def computes_in_half(proto: onnx.ModelProto) -> bool:
+    """Whether a model casts values to float16 or bfloat16, or takes or gives such values."""
+    import onnx
+
+    half = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+    values = [*proto.graph.input, *proto.graph.output]
+    return any(value.type.tensor_type.elem_type in half for value in values) or any(
+        attribute.i in half
+        for node in all_nodes(proto.graph)
+        if node.op_type == "Cast"
+        for attribute in node.attribute
+        if attribute.name == "to"
+    )
+
+
 def fingerprint(proto: onnx.ModelProto) -> str:
     """A hash of what a graph holds, blind to the names of nodes and values and to their order."""
     digest = hashlib.sha256()

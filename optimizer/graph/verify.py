@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.errors import InvalidDataError, ToolError
-from optimizer.graph.structure import domains, opset, true_inputs
+from optimizer.graph.structure import computes_in_half, domains, opset, true_inputs
 from optimizer.model import first_line
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ Values = dict[str, NDArray[Any]]
 
 TOLERANCE = 1e-5
 """Largest max-norm difference of an output, max|a-b| / max|b|, that counts as rounding."""
+
+HALF_TOLERANCE = 1e-2
+"""The same for a model that computes in float16 or bfloat16."""
 
 _BATCH_SIZES = (1, 3)
 _SEED = 20
@@ -142,11 +145,12 @@ def check_same(before: onnx.ModelProto, after: onnx.ModelProto, expected: Witnes
     except onnx.checker.ValidationError as error:
         raise NotTheSameError(f"it is not valid: {first_line(error)}") from error
     session = open_proto(after)
+    allowed = HALF_TOLERANCE if computes_in_half(before) else TOLERANCE
     pairs = zip(expected.feeds, expected.outputs, strict=True)
-    return max(_difference(wanted, session.run(feed)) for feed, wanted in pairs)
+    return max(_difference(wanted, session.run(feed), allowed) for feed, wanted in pairs)
 
 
-def _difference(wanted: Values, got: Values) -> float:
+def _difference(wanted: Values, got: Values, allowed: float) -> float:
     from optimizer.evaluate import max_norm
 
     worst = 0.0
@@ -161,7 +165,7 @@ def _difference(wanted: Values, got: Values) -> float:
                 raise NotTheSameError(f"output {name} differs")
             continue
         difference = max_norm(other, value)
-        if difference > TOLERANCE:
+        if difference > allowed:
             raise NotTheSameError(f"output {name} differs by {difference:.2g} (max-norm)")
         worst = max(worst, difference)
     return worst

@@ -9,10 +9,11 @@ import onnx
 import pytest
 
 from optimizer.convert.comparison import Run, compare
-from optimizer.convert.parity import Proof, computes_in_half, prove_parity
+from optimizer.convert.parity import Proof, prove_parity
 from optimizer.convert.prepared import Prepared
 from optimizer.data import open_dataset
 from optimizer.errors import InvalidDataError, UnsupportedModelError
+from optimizer.graph.structure import computes_in_half
 from optimizer.runtime import open_session
 
 HEAD = '<ir_version: 8, opset_import: ["" : 17]> m '

@@ -234,3 +234,14 @@ def test_a_rewrite_that_is_wrong_is_undone_and_named_while_the_others_stay(
     result = simplify(model(text))
     assert any(refusal.startswith("The rewrite square_sums was left out: ") for refusal in result.refusals)
     assert operators(result.model) == ["Add", "Gelu"]
+
+
+def test_a_model_in_half_precision_may_differ_by_its_own_rounding() -> None:
+    text = """
+        g (float[batch, 4] x) => (float[batch, 4] y)
+        { z = Cast <to = 10> (x)  a = Mul (z, root)  e = Erf (a)  f = Add (e, one)  h = Mul (z, half)
+          p = Mul (h, f)  y = Cast <to = 1> (p) }"""
+    numbers = {"root": np.sqrt(0.5), "one": 1.0, "half": 0.5}
+    result = simplify(model(text, **{name: np.array(value, np.float16) for name, value in numbers.items()}))
+    assert "Gelu" in operators(result.model)
+    assert result.difference < 1e-2
