@@ -37,7 +37,7 @@ class Variable(Pattern):
 
 @dataclass(frozen=True)
 class Number(Pattern):
-    """A constant of one element and at most one axis, which widens nothing, within the rounding of its type."""
+    """A constant of one element and at most one axis (it widens nothing), within its type's rounding."""
 
     value: float
 

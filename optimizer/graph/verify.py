@@ -43,6 +43,8 @@ class Witness:
 
     feeds: tuple[Values, ...]
     outputs: tuple[Values, ...]
+    tolerance: float = TOLERANCE
+    """Largest max-norm difference of an output that counts as the original's rounding."""
 
 
 def witness(proto: onnx.ModelProto, weights: Values | None = None) -> Witness:
@@ -71,7 +73,8 @@ def witness(proto: onnx.ModelProto, weights: Values | None = None) -> Witness:
             feeds.append(feed)
         except (InvalidDataError, ToolError):  # the model does not take it, so that it tells nothing
             continue
-    return Witness(tuple(feeds), tuple(outputs))
+    tolerance = HALF_TOLERANCE if computes_in_half(proto) else TOLERANCE
+    return Witness(tuple(feeds), tuple(outputs), tolerance)
 
 
 def _is_free(spec: TensorSpec) -> bool:
@@ -145,9 +148,8 @@ def check_same(before: onnx.ModelProto, after: onnx.ModelProto, expected: Witnes
     except onnx.checker.ValidationError as error:
         raise NotTheSameError(f"it is not valid: {first_line(error)}") from error
     session = open_proto(after)
-    allowed = HALF_TOLERANCE if computes_in_half(before) else TOLERANCE
     pairs = zip(expected.feeds, expected.outputs, strict=True)
-    return max(_difference(wanted, session.run(feed), allowed) for feed, wanted in pairs)
+    return max(_difference(wanted, session.run(feed), expected.tolerance) for feed, wanted in pairs)
 
 
 def _difference(wanted: Values, got: Values, allowed: float) -> float:

@@ -54,9 +54,12 @@ _GELUS = ((_products(_EXACT), "none"), (_products(_TANH), "tanh"))
 
 
 def _fuse(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
+    import onnx_ir
+
     for pattern, approximate in _GELUS:
         found = find(pattern, node.outputs[0])
-        if found is not None:
+        # For other types ONNX Runtime writes the operator out again.
+        if found is not None and found["x"].dtype == onnx_ir.DataType.FLOAT:
             return [build("Gelu", found["x"], approximate=approximate)]
     return None
 
