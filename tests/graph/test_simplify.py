@@ -243,10 +243,13 @@ def test_a_model_in_half_precision_may_differ_by_its_own_rounding(
     kind: str, dtype: type, is_kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def rounding(proto: onnx.ModelProto) -> onnx.ModelProto:
-        proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.array([2.004], dtype), "two"))
+        for tensor in proto.graph.initializer:  # of which ONNX Runtime makes another
+            value = numpy_helper.to_array(tensor)
+            tensor.CopyFrom(numpy_helper.from_array(np.full_like(value, 2.004), tensor.name))
         return proto
 
     monkeypatch.setattr("onnxslim.slim", rounding)
     text = f"g ({kind}[batch, 2] x) => ({kind}[batch, 2] y) {{ y = Mul (x, two) }}"
     result = simplify(model(text, two=np.array([2], dtype)))
-    assert any("onnxslim was left out" in refusal for refusal in result.refusals) != is_kept
+    left_out = [refusal for refusal in result.refusals if "onnxslim was left out" in refusal]
+    assert (left_out == []) == is_kept, left_out
