@@ -30,7 +30,7 @@ class Loop:
     start: str = "zeros"
     """zeros or given."""
     count: str = "fixed"
-    """fixed or computed."""
+    """fixed, computed, or carried: computed, and handed from step to step as Keras does for free lengths."""
 
 
 _GATES = {"lstm": 4, "gru_after": 3, "gru_before": 3, "rnn": 1}
@@ -109,18 +109,21 @@ def _body(loop: Loop) -> str:
     memory = ", float[N, H] c" if loop.cell == "lstm" else ""
     output = _choice(loop, "y", "h_new", "p") if loop.mask else "y = Identity (h_new)\n"
     carried = "y" if loop.masked_output == "carried" else "p"
+    limit = "total" if loop.count == "carried" else "count"
+    handed_on = ("int64 total, ", "int64 total_next, ") if limit == "total" else ("", "")
     return (
-        f"step (int64 t, bool go, int64 k, float[N, H] p, float[N, H] h{memory})"
-        f" => (bool on, int64 k_next, float[N, H] p_next, float[N, H] h_next"
+        f"step (int64 t, bool go, {handed_on[0]}int64 k, float[N, H] p, float[N, H] h{memory})"
+        f" => (bool on, {handed_on[1]}int64 k_next, float[N, H] p_next, float[N, H] h_next"
         f"{', float[N, H] c_next' if memory else ''}, float[N, H] y) {{\n"
-        "x = Gather (xs, k)\n"
+        + "total_next = Identity (total)\n" * (limit == "total")
+        + "x = Gather (xs, k)\n"
         + ("m = Gather (ms, k)\n" if loop.mask else "")
         + _cell(loop)
         + output
         + _choice(loop, "h_next", "h_new", "h")
         + (_choice(loop, "c_next", "c_new", "c") if memory else "")
         + f"p_next = Identity ({carried})\n"
-        "k_next = Add (k, one_step)  fk = Cast <to = 1> (k_next)  ff = Cast <to = 1> (count)\n"
+        f"k_next = Add (k, one_step)  fk = Cast <to = 1> (k_next)  ff = Cast <to = 1> ({limit})\n"
         "on = Less (fk, ff) }"
     )
 
@@ -149,6 +152,8 @@ def loop_text(loop: Loop) -> str:
         inputs += [f"float[batch, {HIDDEN}] {state}" for state in states]
     zeros = "".join(f"{state} = Expand (zero_number, size)\n" for state in states if loop.start == "zeros")
     shape = f"batch, {STEPS}, {HIDDEN}" if loop.result == "sequence" else f"batch, {HIDDEN}"
+    is_carried = loop.count == "carried"
+    start = "begins, count" if is_carried else "go_on"
     finals = ", c_last" if loop.cell == "lstm" else ""
     masks = (
         "wide = Unsqueeze (mask, two_axis)  ms = Transpose <perm = [1, 0, 2]> (wide)\n" if loop.mask else ""
@@ -156,7 +161,7 @@ def loop_text(loop: Loop) -> str:
     count = (
         "all_sizes = Shape (xs)  count_1 = Slice (all_sizes, zero, one_axis, zero) "
         "count = Squeeze (count_1, zero)"
-        if loop.count == "computed"
+        if loop.count != "fixed"
         else f"count = Constant <value = int64 {{{STEPS}}}> ()"
     )
     return f"""
@@ -173,8 +178,9 @@ def loop_text(loop: Loop) -> str:
            p0 = Expand (zero_number, size)
            {zeros}
            {count}
-           k_last, p_last, h_last{finals}, ys =
-             Loop <body = {_body(loop)}> (count, go_on, first, p0, {", ".join(states)})
+           {"f_count = Cast <to = 1> (count)  begins = Less (zero_number, f_count)" * is_carried}
+           {"n_last, " * is_carried}k_last, p_last, h_last{finals}, ys =
+             Loop <body = {_body(loop)}> (count, {start}, first, p0, {", ".join(states)})
            {_results(loop)} }}"""
 
 

@@ -200,7 +200,7 @@ def _with_note_of_growth(prepared: Prepared, upload: Path, workspace: Workspace)
         return prepared
     note = (
         f"the ONNX file is larger than the upload: {after} bytes instead of {before}, "
-        "since some weights are stored in more bits"
+        "since it stores some weights in more bits, or constants that the upload computes"
     )
     return replace(prepared, notes=(*prepared.notes, note))
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.graph.match import array
-from optimizer.graph.sizes import KEY, Size, reshaped, shape
+from optimizer.graph.sizes import KEY, Size, integers, reshaped, shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -53,6 +53,8 @@ _SAME_SHAPE = frozenset(
         "ThresholdedRelu",
         "Dropout",
         "BatchNormalization",
+        "CumSum",
+        "ReverseSequence",
     ]
 )
 _BROADCAST = frozenset(
@@ -96,7 +98,7 @@ def infer_sizes(graph: ir.Graph) -> None:
             output.meta[KEY] = tuple(known if not known.symbols else found for found, known in pairs)
 
 
-def _sizes(node: ir.Node) -> Sizes:
+def _sizes(node: ir.Node) -> Sizes:  # noqa: C901  # one flat match over the operators
     first = shape(node.inputs[0]) if node.inputs else None
     if node.op_type in _SAME_SHAPE:
         return first
@@ -120,6 +122,15 @@ def _sizes(node: ir.Node) -> Sizes:
             indices = shape(node.inputs[1])
             axis = node.attributes["axis"].as_int() % len(first) if "axis" in node.attributes else 0
             return None if indices is None else (*first[:axis], *indices, *first[axis + 1 :])
+        case "Expand":
+            target = integers(node.inputs[1])
+            return None if target is None else broadcast([first, target])
+        case "Concat":
+            return _joined(node, [shape(value) for value in node.inputs])
+        case "GatherElements":
+            return shape(node.inputs[1])
+        case "LSTM" | "GRU" | "RNN":
+            return _recurrent(node, first)
         case kind if kind in _REDUCE:
             return _reduced(node, first)
     return None
@@ -181,6 +192,28 @@ def _product(left: tuple[Size, ...], right: Sizes) -> Sizes:
         return None
     batch = broadcast([left[:-2], right[:-2]])
     return None if batch is None else (*batch, left[-2], right[-1])
+
+
+def _joined(node: ir.Node, parts: Sequence[Sizes]) -> Sizes:
+    """Concat: where the sizes along its axis are fixed, and the others the same."""
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    axis = node.attributes["axis"].as_int() % len(known[0])
+    along = [part[axis] for part in known]
+    others = {(*part[:axis], *part[axis + 1 :]) for part in known}
+    if len(others) > 1 or any(size.symbols for size in along):
+        return None
+    return (*known[0][:axis], Size(sum(size.factor for size in along)), *known[0][axis + 1 :])
+
+
+def _recurrent(node: ir.Node, first: tuple[Size, ...]) -> Sizes:
+    """All outputs of a recurrent operator: [steps, directions, batch, hidden]."""
+    state = shape(node.inputs[2])
+    plain = "layout" not in node.attributes or node.attributes["layout"].as_int() == 0
+    return (
+        (first[0], state[0], first[1], state[2]) if plain and state is not None and len(first) == 3 else None
+    )
 
 
 def _reduced(node: ir.Node, first: tuple[Size, ...]) -> Sizes:

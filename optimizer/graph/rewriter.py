@@ -165,6 +165,7 @@ def apply_rewrites(model: ir.Model, rewrites: Sequence[Rewrite]) -> Report:
     for _ in range(_MAX_ROUNDS):
         tidy(model)
         before = report.applied.total()
+        report.left.clear()  # what did not fit may do so by now
         for rewrite in rewrites:
             for node in list(_candidates(model, rewrite.roots)):
                 if node.graph is not None:

@@ -70,7 +70,7 @@ def choose(candidates: Sequence[Candidate], goal: Goal, samples: Samples, baseli
         choosable.append(_Choosable(candidate, measurement, verdict, _merit(measurement, goal)))
     unlock = explain_unlock(candidates, goal, samples)
     if not choosable:
-        reason = explain_baseline(goal) if candidates else "No candidate was made."
+        reason = explain_baseline(goal, [candidate.measurement is not None for candidate in candidates])
         return Choice(name=BASELINE, reasons=(reason,), rejected=rejected, unlock=unlock)
     # Of equals the first: recipes come most promising first.
     best = min(choosable, key=lambda one: (VERDICTS.index(one.verdict), -one.merit))

@@ -89,8 +89,17 @@ def explain_merit(measurement: Measurement, goal: Goal) -> str:
     return f"faster for sure ({measurement.ratio.low:.2f}x at least)" if measurement.ratio else "faster"
 
 
-def explain_baseline(goal: Goal) -> str:
-    """Why no candidate is chosen, where each has its own reason."""
+def explain_baseline(goal: Goal, measured: Sequence[bool]) -> str:
+    """Why no candidate is chosen, where each has its own reason.
+
+    Args:
+        goal: What is wanted.
+        measured: Of each candidate, whether it was measured.
+    """
+    if not measured:
+        return "No candidate was made; the baseline is returned."
+    if not any(measured):
+        return "No candidate came to be measured, for the reasons beside each; the baseline is returned."
     wanted = "smaller and not slower" if goal.optimize_for == "size" else "faster"
     return (
         f"No candidate is {wanted} than the baseline and within the allowed loss; the baseline is returned."

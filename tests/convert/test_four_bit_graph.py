@@ -94,7 +94,7 @@ def test_blocks_that_are_no_power_of_two_become_float_and_say_so(tmp_path: Path)
     model = quantized(dense, 100)
     conversion, workspace = convert(save_keras(model, tmp_path), "keras", tmp_path)
     assert "MatMulNBits" not in node_types(workspace)
-    assert any("stored in more bits" in note for note in conversion.notes)
+    assert any("weights in more bits" in note for note in conversion.notes)
     value = np.random.default_rng(0).normal(size=(3, 192)).astype(np.float32)
     np.testing.assert_allclose(run(workspace, value), model(value).numpy(), atol=1e-5)
 

@@ -27,7 +27,7 @@ def elsewhere(tensor: onnx.TensorProto, where: str) -> UnsafeModelError:
     location = _entries(tensor).get("location", "?")
     return UnsafeModelError(
         f"{where} keeps its values in another file ({location!r}), which is not read.",
-        hint="Give the folder or a .zip that holds the .onnx file and its weights, or save the model as one "
+        hint="Give the folder itself, or a .zip of it, with that file in it; or save the model as one "
         "file: onnx.save(onnx.load(path), 'model.onnx', save_as_external_data=False).",
     )
 

@@ -42,7 +42,7 @@ def test_any_mask_is_exact(cell: str, mask: str, result: str, masked_output: str
 
 @pytest.mark.parametrize("gates", ["split", "slice"])
 @pytest.mark.parametrize("sums", ["add", "gemm"])
-@pytest.mark.parametrize("count", ["fixed", "computed"])
+@pytest.mark.parametrize("count", ["fixed", "computed", "carried"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_spelling_is_read(cell: str, count: str, sums: str, gates: str) -> None:
     check(Loop(cell, gates=gates, sums=sums, count=count))

@@ -36,9 +36,11 @@ class _Mask:
 
 def _fuse(node: ir.Node, build: Builder) -> Sequence[ir.Value | None] | None:
     steps = read_steps(node)
-    cell = read_cell(steps) if steps is not None else None
-    if steps is None or cell is None:
-        return None
+    if steps is None:
+        raise LeftAsItIs("it is no walk over a whole sequence")
+    cell = read_cell(steps)
+    if cell is None:
+        raise LeftAsItIs("its body is no LSTM, GRU or RNN")
     x = steps.sequence(cell.gates.x)
     if x is None:
         raise LeftAsItIs(f"the {cell.op_type} takes another input than the steps of a sequence")

@@ -130,13 +130,13 @@ def _is_one(value: ir.Value | None) -> bool:
 
 def _runs_through(steps: Steps) -> bool:
     """Whether the condition holds at every step but perhaps after the last."""
-    start = array(steps.loop.inputs[1]) if steps.loop.inputs[1] is not None else np.array(True)
-    if start is None or not start.item():
-        return False
     fixed = array(steps.loop.inputs[0])
     for count in (int(fixed.item()),) if fixed is not None else _TRIALS:
+        start, following = steps.loop.inputs[1], steps.body.outputs[0]
+        if start is not None and _at(steps, start, 0, count) is not True:
+            return False
         for step in (0, count - 2) if count > 1 else ():
-            if _at(steps, steps.body.outputs[0], step, count) is not True:
+            if _at(steps, following, step, count) is not True:
                 return False
     return True
 
@@ -154,6 +154,9 @@ def _at(  # noqa: C901  # one flat match over the operators
     known = steps.constant(value)
     if known is not None:
         return known.item() if known.size == 1 else None
+    carried = steps.state(value)
+    if carried is not None and carried.leaving is value:
+        return _at(steps, carried.initial, step, count, depth + 1)
     if _without_casts(value) is _without_casts(steps.loop.inputs[0]):
         return count
     node = value.producer()
