@@ -57,7 +57,7 @@ class Goal(Options):
     signature: str | None = None
     """Signature of a SavedModel that has several."""
 
-    outputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = Field(default=(), json_schema_extra={"uniqueItems": True})
     """Where the model ends: names of layers (Keras), tensors or ONNX values; several with commas."""
 
     opset: int | None = Field(default=None, ge=1)
