@@ -61,6 +61,18 @@ def operators(workspace: Workspace) -> set[str]:
     return of(onnx.load(str(workspace.converted)).graph)
 
 
+def optimized_operators(path: Path, folder: Path) -> list[str]:
+    """What ONNX Runtime makes of a file."""
+    import onnx
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
+    ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return [node.op_type for node in onnx.load(folder / "optimized.onnx").graph.node]
+
+
 @seeded
 def cnn() -> Any:
     """Convolution, BatchNormalization (not at its initial values), Softmax."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 
 from optimizer.errors import InvalidOptionsError, UnsupportedModelError
-from optimizer.graph.structure import STANDARD_DOMAINS, opset
+from optimizer.graph.structure import at_opset, opset
 from optimizer.model import first_line
 from optimizer.runtime import newest_opset
 
@@ -40,16 +40,9 @@ def raise_opset(proto: onnx.ModelProto, wanted: int | None) -> onnx.ModelProto:
     if wanted is None or wanted == opset(proto):
         return proto
     try:
-        raised = onnx.version_converter.convert_version(proto, wanted)
+        return at_opset(proto, wanted)
     except Exception as error:  # onnx raises RuntimeError and its own, one per operator
         raise UnsupportedModelError(
             f"ONNX cannot raise the model from operator set {opset(proto)} to {wanted}: {first_line(error)}.",
             hint=f"Leave out the option `opset`: then the model has operator set {opset(proto)}.",
         ) from error
-    standard = [entry for entry in raised.opset_import if entry.domain in STANDARD_DOMAINS]
-    oldest_ir = onnx.helper.find_min_ir_version_for(standard)
-    raised.ir_version = max(proto.ir_version, oldest_ir)
-    raised.producer_name, raised.producer_version = proto.producer_name, proto.producer_version
-    del raised.metadata_props[:]
-    raised.metadata_props.extend(proto.metadata_props)
-    return raised

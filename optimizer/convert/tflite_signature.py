@@ -6,17 +6,13 @@ and tf2onnx both take the first for the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import flatbuffers
-import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
+from tensorflow.lite.tools import flatbuffer_utils
 
 from optimizer.convert.signature import choose_signature
-
-_IDENTIFIER = b"TFL3"
-_REFERENCE = "SubgraphIndex"
+from optimizer.convert.tflite_codes import graph_references
 
 
 def extract_signature(content: bytes, asked: str | None) -> tuple[bytes, str]:
@@ -43,33 +39,23 @@ def extract_signature(content: bytes, asked: str | None) -> tuple[bytes, str]:
     kept = _called(model.subgraphs, signature.subgraphIndex)
     places = {old: new for new, old in enumerate(kept)}
     model.subgraphs = [model.subgraphs[index] for index in kept]
-    for options, name in _references(model.subgraphs):
-        setattr(options, name, places[getattr(options, name)])
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            for options, field in graph_references(operator):
+                setattr(options, field, places[getattr(options, field)])
     signature.subgraphIndex = 0
     model.signatureDefs = [signature]
-    builder = flatbuffers.Builder()
-    builder.Finish(model.Pack(builder), _IDENTIFIER)
-    return bytes(builder.Output()), chosen
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model)), chosen
 
 
 def _called(graphs: list[Any], first: int) -> list[int]:
     """A graph and all that its operators call, directly or not."""
     found, waiting = [first], [first]
     while waiting:
-        for options, name in _references([graphs[waiting.pop()]]):
-            index = int(getattr(options, name))
-            if index not in found:
-                found.append(index)
-                waiting.append(index)
+        for operator in graphs[waiting.pop()].operators:
+            for options, field in graph_references(operator):
+                index = int(getattr(options, field))
+                if index not in found:
+                    found.append(index)
+                    waiting.append(index)
     return found
-
-
-def _references(graphs: list[Any]) -> Iterator[tuple[Any, str]]:
-    """Where the graphs' operators name other graphs: options, and which of them."""
-    for graph in graphs:
-        for operator in graph.operators:
-            for options in (operator.builtinOptions, operator.builtinOptions2):
-                for name, value in vars(options).items() if options is not None else ():
-                    is_reference = name.endswith(_REFERENCE) or name == "subgraph"
-                    if is_reference and isinstance(value, int | np.integer) and value >= 0:
-                        yield options, name

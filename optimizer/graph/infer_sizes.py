@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.graph.match import array
 from optimizer.graph.sizes import KEY, Size, integers, reshaped, shape
+from optimizer.graph.structure import STANDARD_DOMAINS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -87,7 +88,7 @@ def infer_sizes(graph: ir.Graph) -> None:
     """Write the sizes of each node's first output into its `meta`, in the order of the graph."""
     for node in graph:
         output = node.outputs[0] if node.outputs else None
-        if output is None or node.domain not in ("", "ai.onnx"):
+        if output is None or node.domain not in STANDARD_DOMAINS:
             continue
         output.meta.pop(KEY, None)
         sizes = _sizes(node)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from optimizer.graph.structure import STANDARD_DOMAINS
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -140,7 +142,7 @@ def is_constant(value: ir.Value | None, known: dict[ir.Value, bool] | None = Non
 
 def is_standard(node: ir.Node | None, op_type: str) -> bool:
     """Whether a node is this operator of the standard domain."""
-    return node is not None and node.domain in ("", "ai.onnx") and node.op_type == op_type
+    return node is not None and node.domain in STANDARD_DOMAINS and node.op_type == op_type
 
 
 def origin(value: ir.Value) -> ir.Value:

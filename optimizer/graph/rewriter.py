@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.graph.infer_sizes import infer_sizes
+from optimizer.graph.structure import STANDARD_DOMAINS, at_opset
 
 if TYPE_CHECKING:
     import onnx
@@ -142,15 +143,11 @@ def _written(model: ir.Model, proto: onnx.ModelProto, report: Report) -> onnx.Mo
 
 def _raised(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto | None:
     """The model at a later operator set; None where ONNX cannot raise it."""
-    import onnx
-
     try:
-        raised: onnx.ModelProto = onnx.version_converter.convert_version(proto, opset)
+        return at_opset(proto, opset)
     except (RuntimeError, ValueError) as error:  # an operator without an adapter, or another domain's
         logger.info("the operator set stays", exc_info=error)
         return None
-    raised.ir_version = max(raised.ir_version, onnx.helper.find_min_ir_version_for(raised.opset_import))
-    return raised
 
 
 def apply_rewrites(model: ir.Model, rewrites: Sequence[Rewrite]) -> Report:
@@ -171,8 +168,9 @@ def apply_rewrites(model: ir.Model, rewrites: Sequence[Rewrite]) -> Report:
                 if node.graph is not None:
                     _try(node, rewrite, model, report)
         if report.applied.total() == before:
-            break
-    tidy(model)
+            break  # nothing has changed since it was tidied
+    else:
+        tidy(model)
     for value, shape in edges:
         value.shape = shape
     return report
@@ -217,7 +215,7 @@ def tidy(model: ir.Model) -> None:
 
 def _candidates(model: ir.Model, roots: frozenset[str]) -> Iterator[ir.Node]:
     for node in model.graph.all_nodes():
-        if node.op_type in roots and node.domain in ("", "ai.onnx"):
+        if node.op_type in roots and node.domain in STANDARD_DOMAINS:
             yield node
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from optimizer.graph.match import array
+from optimizer.graph.structure import STANDARD_DOMAINS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -109,7 +110,7 @@ def _constant_integers(value: ir.Value) -> tuple[Size, ...] | None:
 def _computed_integers(  # one flat match over the operators
     node: ir.Node | None, known: Known
 ) -> tuple[Size, ...] | None:
-    if node is None or node.domain not in ("", "ai.onnx"):
+    if node is None or node.domain not in STANDARD_DOMAINS:
         return None
     match node.op_type:
         case "Shape":

@@ -49,6 +49,22 @@ def opset(proto: onnx.ModelProto) -> int:
     return max((entry.version for entry in proto.opset_import if entry.domain in STANDARD_DOMAINS), default=1)
 
 
+def at_opset(proto: onnx.ModelProto, version: int) -> onnx.ModelProto:
+    """The model at another version of the standard operator set; producer and metadata stay.
+
+    Raises whatever ONNX raises, RuntimeError and its own, for an operator that it cannot convert.
+    """
+    import onnx
+
+    converted: onnx.ModelProto = onnx.version_converter.convert_version(proto, version)
+    standard = [entry for entry in converted.opset_import if entry.domain in STANDARD_DOMAINS]
+    converted.ir_version = max(proto.ir_version, onnx.helper.find_min_ir_version_for(standard))
+    converted.producer_name, converted.producer_version = proto.producer_name, proto.producer_version
+    del converted.metadata_props[:]
+    converted.metadata_props.extend(proto.metadata_props)
+    return converted
+
+
 def true_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     """Inputs that must be fed: before IR version 4, files list their weights among the inputs too."""
     weights = {tensor.name for tensor in graph.initializer}

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
-from keras_models import convert, save_keras
+from keras_models import convert, optimized_operators, save_keras
 
 from optimizer.convert.dynamic_graph import expose_dynamic_kernels
 from optimizer.errors import UnsupportedModelError
@@ -53,17 +53,6 @@ def quantized(make: Any, **config: Any) -> Any:
         if layer.weights:
             layer.quantize("int8", **config)
     return model
-
-
-def optimized_operators(path: Path, folder: Path) -> list[str]:
-    """What ONNX Runtime makes of a file."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.optimized_model_filepath = str(folder / "optimized.onnx")
-    ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return [node.op_type for node in onnx.load(folder / "optimized.onnx").graph.node]
 
 
 def relative_error(found: Any, expected: Any) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from keras_models import convert
+from keras_models import convert, optimized_operators
 from tflite_files import dynamic_range, half, save, tflite, wide_activations
 
 from optimizer.convert.original import open_original
@@ -52,17 +52,6 @@ def large_weights(path: Path) -> dict[tuple[int, ...], int]:
     """Shape to type of the weights that count."""
     tensors = onnx.load(path).graph.initializer
     return {tuple(t.dims): t.data_type for t in tensors if np.prod(t.dims) >= 1024}
-
-
-def optimized_operators(path: Path, folder: Path) -> list[str]:
-    """What ONNX Runtime makes of a file."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.optimized_model_filepath = str(folder / "optimized.onnx")
-    ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return [node.op_type for node in onnx.load(folder / "optimized.onnx").graph.node]
 
 
 def errors(upload: Path, folder: Path, shape: tuple[int, ...]) -> tuple[Any, Any, float]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from keras_models import convert
+from keras_models import convert, optimized_operators
 
 from optimizer.runtime import open_session
 
@@ -58,17 +58,6 @@ def trained(folder: Path, *, by_channel: bool, bits: int = 8) -> Any:
     module.call = call
     tf.saved_model.save(module, str(folder), signatures=call)
     return call
-
-
-def optimized_operators(path: Path, folder: Path) -> list[str]:
-    """What ONNX Runtime makes of a file."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.optimized_model_filepath = str(folder / "optimized.onnx")
-    ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return [node.op_type for node in onnx.load(folder / "optimized.onnx").graph.node]
 
 
 @pytest.mark.parametrize("by_channel", [False, True])

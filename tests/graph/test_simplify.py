@@ -253,3 +253,13 @@ def test_a_model_in_half_precision_may_differ_by_its_own_rounding(
     result = simplify(model(text, two=np.array([2], dtype)))
     left_out = [refusal for refusal in result.refusals if "onnxslim was left out" in refusal]
     assert (left_out == []) == is_kept, left_out
+
+
+def test_a_raised_operator_set_keeps_what_the_file_says_of_itself() -> None:
+    proto = model(GELU).to_proto()
+    proto.producer_name = "someone"
+    proto.metadata_props.add(key="precision", value="bfloat16")
+    after = simplify(from_proto(proto)).model.to_proto()
+    assert after.opset_import[0].version == 20
+    assert after.producer_name == "someone"
+    assert [(entry.key, entry.value) for entry in after.metadata_props] == [("precision", "bfloat16")]

@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from optimizer.convert.scan.expansion import check_calls
+from optimizer.convert.tflite_codes import graph_references
 from optimizer.errors import InvalidModelError, UnsafeModelError
 
 TENSOR_LIMIT_BYTES = 2 << 30
@@ -17,7 +18,6 @@ TENSOR_LIMIT_BYTES = 2 << 30
 _AGAIN = "Convert the model to TFLite again."
 _OFFSET_BYTES = 4
 _ITEM_BYTES = 4  # of most types; the others are 1 to 16
-_CALL_FIELDS = ("subgraph", "SubgraphIndex")
 
 
 def check_size(model: Any, file_bytes: int) -> None:
@@ -60,7 +60,11 @@ def check_graphs(model: Any) -> None:
         for tensor in graph.tensors or []:
             _check_shape(tensor)
         _check_order(graph, index)
-        called = [target for operator in graph.operators or [] for target in _called(operator)]
+        called = [
+            int(getattr(options, field))
+            for operator in graph.operators or []
+            for options, field in graph_references(operator)
+        ]
         for target in called:
             _require(target, len(graphs), f"Graph {index} calls graph {target}")
         calls[str(index)] = list(map(str, called))
@@ -114,17 +118,6 @@ def _check_order(graph: Any, index: int) -> None:
 def _indices(array: Any) -> list[int]:
     """The tensors in a list of an operator or graph; -1 stands for an optional one that is not given."""
     return [int(index) for index in (array if array is not None else []) if index != -1]
-
-
-def _called(operator: Any) -> list[int]:
-    """The graphs that an operator runs: a loop's condition and body, a branch, a function."""
-    fields = [
-        item
-        for options in (operator.builtinOptions, operator.builtinOptions2)
-        if options is not None
-        for item in vars(options).items()
-    ]
-    return [int(value) for name, value in fields if name.endswith(_CALL_FIELDS) and int(value) >= 0]
 
 
 def _require(index: int, count: int, what: str) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from optimizer.graph.match import array
 from optimizer.graph.rewriter import Builder, Rewrite, attribute, attributes_of, single_use
 from optimizer.graph.sizes import shape
+from optimizer.graph.structure import STANDARD_DOMAINS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -53,7 +54,7 @@ def _layer_and_constant(node: ir.Node) -> tuple[ir.Node | None, Array | None]:
     for value, other in pairs:
         layer = value.producer() if value is not None else None
         constant = array(other)
-        if layer is None or constant is None or layer.domain not in ("", "ai.onnx"):
+        if layer is None or constant is None or layer.domain not in STANDARD_DOMAINS:
             continue
         if layer.op_type in ("MatMul", "Gemm", "Conv") and single_use(layer.outputs[0]):
             return layer, constant

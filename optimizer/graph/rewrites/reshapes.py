@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from optimizer.graph.match import array, is_standard
 from optimizer.graph.rewriter import Builder, Rewrite
 from optimizer.graph.sizes import as_target, reshaped, shape
+from optimizer.graph.structure import STANDARD_DOMAINS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -49,7 +50,7 @@ def _collapse(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
 
 
 def _is_move(node: ir.Node | None) -> bool:
-    return node is not None and node.domain in ("", "ai.onnx") and node.op_type in _MOVES
+    return node is not None and node.domain in STANDARD_DOMAINS and node.op_type in _MOVES
 
 
 def _through_matmul(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from optimizer.graph.match import array
 from optimizer.graph.rewriter import attribute
 from optimizer.graph.rewrites.recurrence.steps import Steps
+from optimizer.graph.structure import STANDARD_DOMAINS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -51,7 +52,7 @@ def read_linear(steps: Steps, value: ir.Value | None, depth: int = 0) -> Linear 
         vector = constant.reshape(-1) if constant.ndim <= 2 and constant.shape[:-1] in ((), (1,)) else None
         return None if vector is None else Linear({}, vector if constant.size > 1 else constant.reshape(()))
     node = value.producer()
-    if node is None or node.domain not in ("", "ai.onnx"):
+    if node is None or node.domain not in STANDARD_DOMAINS:
         return None
     match node.op_type:
         case "Add":

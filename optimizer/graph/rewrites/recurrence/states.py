@@ -13,6 +13,7 @@ import numpy as np
 
 from optimizer.graph.match import array, is_standard
 from optimizer.graph.rewriter import Builder, Rewrite, attributes_of
+from optimizer.graph.structure import STANDARD_DOMAINS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -29,7 +30,7 @@ def is_zeros(value: ir.Value | None) -> bool:
         if known is not None:
             return not known.any()
         node = value.producer()
-        if node is None or node.domain not in ("", "ai.onnx"):
+        if node is None or node.domain not in STANDARD_DOMAINS:
             return False
         if node.op_type == "ConstantOfShape":
             return "value" not in node.attributes or not node.attributes["value"].as_tensor().numpy().any()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from optimizer.graph.match import array, is_standard, origin
 from optimizer.graph.rewriter import attribute
+from optimizer.graph.structure import STANDARD_DOMAINS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -87,7 +88,7 @@ class Steps:
         if carried is not None:
             return self.constant(carried.initial, depth + 1) if carried.leaving is value else None
         node = value.producer()
-        if node is None or node.domain not in ("", "ai.onnx"):
+        if node is None or node.domain not in STANDARD_DOMAINS:
             return None
         inputs = [self.constant(each, depth + 1) for each in node.inputs]
         if not inputs or inputs[0] is None or any(each is None for each in inputs[1:]):
