@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer.convert.prepared import Prepared
+from optimizer.convert.loaders.prepared import Prepared
 from optimizer.data import open_dataset
 from optimizer.errors import (
     InvalidModelError,
@@ -76,7 +76,7 @@ def convert_model(  # noqa: PLR0913  # the limit is for tests: a model above it 
     request = _Request(upload, format, workspace, goal, samples, largest_bytes)
     try:
         if format == "onnx":
-            from optimizer.convert.onnx_file import copy_onnx, prepare_onnx
+            from optimizer.convert.loaders.onnx_file import copy_onnx, prepare_onnx
 
             if not (goal.outputs or goal.opset or goal.fixed_shapes):
                 return copy_onnx(upload, workspace, largest_bytes)
@@ -113,22 +113,22 @@ def _prepare(upload: Path, format: Format, workspace: Workspace, goal: Goal) -> 
 
     require_opset(goal.opset, OPSET, "a converted model")
     if format == "savedmodel":
-        from optimizer.convert.savedmodel import prepare_savedmodel
+        from optimizer.convert.loaders.savedmodel import prepare_savedmodel
 
         return prepare_savedmodel(upload, workspace, goal.signature, goal.outputs)
     if format == "tflite":
-        from optimizer.convert.tflite import prepare_tflite
+        from optimizer.convert.loaders.tflite import prepare_tflite
 
         return prepare_tflite(upload, workspace, goal.signature, goal.outputs)
     if format == "graphdef":
-        from optimizer.convert.graphdef import prepare_graphdef
+        from optimizer.convert.loaders.graphdef import prepare_graphdef
 
         return prepare_graphdef(upload, workspace, goal.outputs)
     if format == "checkpoint":
-        from optimizer.convert.checkpoint import prepare_checkpoint
+        from optimizer.convert.loaders.checkpoint import prepare_checkpoint
 
         return prepare_checkpoint(upload, workspace, goal.outputs)
-    from optimizer.convert.keras import prepare_keras
+    from optimizer.convert.loaders.keras import prepare_keras
 
     return prepare_keras(upload, format, workspace, goal.outputs)
 
@@ -149,9 +149,9 @@ def _convert_and_prove(prepared: Prepared, request: _Request) -> Conversion:
 def _convert(prepared: Prepared, request: _Request, *, exact: bool = False) -> tuple[Prepared, Session]:
     """Write the ONNX file and load it."""
     from optimizer.convert import tf2onnx_tool
-    from optimizer.convert.dynamic_graph import expose_dynamic_kernels
-    from optimizer.convert.four_bit_graph import keep_four_bits, unpacks_four_bits
-    from optimizer.convert.trained_rounding import keep_trained_rounding, output_steps
+    from optimizer.convert.quantized.dynamic_graph import expose_dynamic_kernels
+    from optimizer.convert.quantized.four_bit_graph import keep_four_bits, unpacks_four_bits
+    from optimizer.convert.quantized.trained_rounding import keep_trained_rounding, output_steps
 
     workspace = request.workspace
     if prepared.runtime != "TensorFlow":
@@ -172,11 +172,11 @@ def _convert(prepared: Prepared, request: _Request, *, exact: bool = False) -> t
 
 def _convert_tflite(path: Path, prepared: Prepared) -> tuple[onnx.ModelProto, Prepared]:
     """Convert a TFLite file, whose weights stay in its own types."""
-    from optimizer.convert.dynamic_graph import expose_dynamic_kernels
-    from optimizer.convert.float_graph import compute_in_float
-    from optimizer.convert.narrow_weights import keep_half_weights, keep_integer_weights
+    from optimizer.convert.loaders.tflite import read_tflite
+    from optimizer.convert.quantized.dynamic_graph import expose_dynamic_kernels
+    from optimizer.convert.quantized.float_graph import compute_in_float
+    from optimizer.convert.quantized.narrow_weights import keep_half_weights, keep_integer_weights
     from optimizer.convert.tf2onnx_tool import convert_tflite
-    from optimizer.convert.tflite import read_tflite
 
     file = read_tflite(path)
     proto = convert_tflite(path, file.tensor_names)
@@ -207,11 +207,11 @@ def _with_note_of_growth(prepared: Prepared, upload: Path, workspace: Workspace)
 
 def _write(proto: onnx.ModelProto, prepared: Prepared, request: _Request) -> tuple[Prepared, Session]:
     """Give the model the form that the goal asks for, and load it."""
+    from optimizer.convert.cut.postprocessing_note import note_postprocessing
     from optimizer.convert.fixed_shapes import fix_shapes
     from optimizer.convert.naming import name_free_axes, order_outputs
     from optimizer.convert.opset import raise_opset
-    from optimizer.convert.parity import is_of_bfloat16
-    from optimizer.convert.postprocessing_note import note_postprocessing
+    from optimizer.convert.parity.parity import is_of_bfloat16
     from optimizer.graph.structure import computes_in_half
 
     if prepared.runtime != "ONNX Runtime":  # whose names are the user's
@@ -242,8 +242,8 @@ def _prove(prepared: Prepared, session: Session, request: _Request) -> Conversio
     import onnx
 
     from optimizer.convert.naming import fix_batch, rename_first_axis
-    from optimizer.convert.original import load_original
-    from optimizer.convert.parity import prove_parity
+    from optimizer.convert.parity.original import load_original
+    from optimizer.convert.parity.parity import prove_parity
 
     workspace, samples = request.workspace, request.samples
     dataset = None if samples is None else open_dataset(samples, session.inputs, session.outputs)

@@ -22,17 +22,17 @@ from tf2onnx.graph import Graph
 from tf2onnx.optimizer.global_pool_optimizer import GlobalPoolOptimizer
 
 from optimizer.convert import op_converters  # noqa: F401  # importing it fills tf2onnx's registry
-from optimizer.convert.argument_names import read_argument_names
-from optimizer.convert.bfloat16 import without_bfloat16
-from optimizer.convert.complex_numbers import without_complex_numbers
-from optimizer.convert.freeze import withheld_weights
-from optimizer.convert.integer_graph import expose_integer_kernels
+from optimizer.convert.loaders.argument_names import read_argument_names
 from optimizer.convert.naming import onnx_output_name, unique_names
-from optimizer.convert.parity import mark_bfloat16
-from optimizer.convert.tensor_names import node_name
-from optimizer.convert.unconvertible import Fault, find_unconvertible, unconvertible
+from optimizer.convert.parity.parity import mark_bfloat16
+from optimizer.convert.quantized.integer_graph import expose_integer_kernels
+from optimizer.convert.tensorflow_graph.bfloat16 import without_bfloat16
+from optimizer.convert.tensorflow_graph.complex_numbers import without_complex_numbers
+from optimizer.convert.tensorflow_graph.freeze import withheld_weights
+from optimizer.convert.tensorflow_graph.tensor_names import node_name
+from optimizer.convert.triage.unconvertible import Fault, find_unconvertible, unconvertible
+from optimizer.convert.triage.wiring import Wiring, read_graph, read_tflite_graph
 from optimizer.convert.weights import attach_weights
-from optimizer.convert.wiring import Wiring, read_graph, read_tflite_graph
 from optimizer.errors import ResourceLimitError, ToolError, UnsupportedModelError
 from optimizer.external_data import PROTO_BYTES
 from optimizer.model import first_line

@@ -20,7 +20,7 @@ def run(request: StageRequest, reporter: Reporter) -> None:
 
 def run_original(request: StageRequest, reporter: Reporter) -> None:
     """Time the upload in its own runtime; the payload says with how many threads, and on what inputs."""
-    from optimizer.convert.original import open_original
+    from optimizer.convert.parity.original import open_original
 
     launch = LaunchRequest.model_validate(request.payload)
     conversion = request.files.read("convert", Conversion)

@@ -11,7 +11,7 @@ from keras_models import convert, save_keras
 from onnx import numpy_helper, parser
 
 from optimizer.convert.convert import convert_model
-from optimizer.convert.freeze import LARGE_BYTES
+from optimizer.convert.tensorflow_graph.freeze import LARGE_BYTES
 from optimizer.convert.weights import attach_weights
 from optimizer.goal import Goal
 

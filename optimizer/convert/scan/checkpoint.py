@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer.convert.checkpoint_files import CheckpointFiles, find_checkpoint
+from optimizer.convert.loaders.checkpoint_files import CheckpointFiles, find_checkpoint
 from optimizer.convert.scan.graphdef import read_graphdef
 from optimizer.convert.text_form import first_field, parse_text
 from optimizer.errors import InvalidModelError, UnsafeModelError

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from optimizer.convert.scan.graphs import Exempt
 from optimizer.convert.scan.operators import RESTORE, SAVER
-from optimizer.convert.tensor_names import node_name
+from optimizer.convert.tensorflow_graph.tensor_names import node_name
 
 if TYPE_CHECKING:
     from tensorflow.core.protobuf import meta_graph_pb2

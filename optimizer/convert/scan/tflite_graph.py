@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from optimizer.convert.loaders.tflite_codes import graph_references
 from optimizer.convert.scan.expansion import check_calls
-from optimizer.convert.tflite_codes import graph_references
 from optimizer.errors import InvalidModelError, UnsafeModelError
 
 TENSOR_LIMIT_BYTES = 2 << 30

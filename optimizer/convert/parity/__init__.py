@@ -1,0 +1,1 @@
+"""Runs the upload in its own runtime beside the converted model, and compares what both compute."""

@@ -1,0 +1,192 @@
+"""Proves that the converted model computes what the upload computes: both run on the same inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from optimizer.convert.loaders.prepared import Prepared
+from optimizer.convert.parity.comparison import Run, compare
+from optimizer.convert.parity.original import Original
+from optimizer.data import Dataset, GeneratedDataset
+from optimizer.errors import InvalidDataError, OptimizerError, ToolError, UnsupportedModelError
+from optimizer.results import Parity
+from optimizer.runtime import Session
+
+_SAMPLES = 16
+_PRECISION = "precision_of_the_original"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Parity, and what the runs showed about the batch axis."""
+
+    parity: Parity
+    unbatched: frozenset[str]
+    """Outputs whose first axis is free but not the batch."""
+    fixed_batch: int | None
+    """The only batch size that ONNX Runtime took, where the upload takes others."""
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """The runs at one batch size, or who refused it and why."""
+
+    size: int
+    runs: tuple[Run, ...] = ()
+    feeds: tuple[dict[str, NDArray[Any]], ...] = ()
+    refused_by: str = ""
+    reason: str = ""
+
+
+def prove_parity(original: Original, session: Session, prepared: Prepared, samples: Dataset | None) -> Proof:
+    """Run both on the same inputs, at two batch sizes where both accept them, and compare.
+
+    Args:
+        original: The upload in its own runtime.
+        session: The converted model.
+        prepared: How the upload rounds, and in which precision it computes.
+        samples: The user's inputs; None generates some that fit the model's input specs.
+
+    Raises:
+        UnsupportedModelError: Naming the output that differs, by how much, and on how many inputs; or if
+            one of the two does not run at all.
+    """
+    source = samples or GeneratedDataset(session.inputs, _SAMPLES)
+    sizes = _sizes(session, source)
+    attempts = [_attempt(original, session, source, size) for size in sizes]
+    accepted = [attempt for attempt in attempts if attempt.runs]
+    if not accepted:
+        raise _no_run(attempts[0], prepared, generated=samples is None)
+    runs = [run for attempt in accepted for run in attempt.runs]
+    refused = next((attempt for attempt in attempts if not attempt.runs), None)
+    try:
+        outputs, noisy = compare(runs, prepared), ""
+    except UnsupportedModelError:
+        outputs = compare(runs, prepared, _noise(original, accepted))
+        noisy = "the upload's own outputs move as far when the last bit of its inputs changes"
+    parity = Parity(
+        reference=prepared.runtime,
+        inputs_from="generated" if samples is None else "samples",
+        batch_sizes=tuple(sorted({attempt.size for attempt in accepted})),
+        outputs=outputs,
+        note="; ".join(filter(None, (_note(prepared, session, source, refused), noisy))),
+    )
+    baked = accepted[0].size if refused and refused.refused_by == "ONNX Runtime" else None
+    return Proof(parity, _unbatched(accepted, session), baked)
+
+
+def mark_bfloat16(proto: onnx.ModelProto) -> None:
+    """Write down in a model that its original computes in bfloat16, which its types no longer show."""
+    proto.metadata_props.add(key=_PRECISION, value="bfloat16")
+
+
+def is_of_bfloat16(proto: onnx.ModelProto) -> bool:
+    """Whether `mark_bfloat16` was here."""
+    return any(entry.key == _PRECISION and entry.value == "bfloat16" for entry in proto.metadata_props)
+
+
+def _sizes(session: Session, source: Dataset | GeneratedDataset) -> tuple[int, ...]:
+    """The batch sizes to compare at."""
+    if session.fixed_batch is not None:
+        return (session.fixed_batch,)
+    return (1,) if source.whole_calls else (1, 3)
+
+
+def _attempt(original: Original, session: Session, source: Dataset | GeneratedDataset, size: int) -> _Attempt:
+    """Run both on batches of one size; a batch that either refuses ends the attempt."""
+    runs: list[Run] = []
+    taken: list[dict[str, NDArray[Any]]] = []
+    largest = 1
+    # A few single samples, and all of them in larger batches, of which the last may be short.
+    count = min(source.count, 4 if size == 1 and not source.whole_calls else max(_SAMPLES, size))
+    for batch in source.batches(range(count), size):
+        rows = {len(feed) for feed in batch.feeds.values() if feed.ndim}
+        if session.fixed_batch is not None and rows != {session.fixed_batch}:
+            continue
+        refused_by = ""
+        feeds = _scaled(batch.feeds, len(runs)) if isinstance(source, GeneratedDataset) else batch.feeds
+        try:
+            theirs = original.run(feeds)
+            refused_by = "ONNX Runtime"
+            ours = session.run(feeds)
+        except (InvalidDataError, ToolError) as error:
+            reason = error.message.rstrip(".")
+            return _Attempt(size, refused_by=refused_by or "the upload's own runtime", reason=reason)
+        largest = max(largest, *rows) if rows and not source.whole_calls else 1
+        runs.append((ours, theirs))
+        taken.append(feeds)
+    if runs:
+        return _Attempt(largest, tuple(runs), tuple(taken))
+    return _Attempt(size, reason=f"there are fewer than {size} samples")
+
+
+def _noise(original: Original, accepted: list[_Attempt]) -> dict[str, float]:
+    """By output, how far the upload's own values move when each float input moves to the next number."""
+    moved: dict[str, float] = {}
+    for attempt in accepted:
+        for feeds, (_, theirs) in zip(attempt.feeds, attempt.runs, strict=True):
+            near = {
+                name: np.nextafter(feed, feed.dtype.type(np.inf)) if feed.dtype.kind == "f" else feed
+                for name, feed in feeds.items()
+            }
+            for name, value in original.run(near).items():
+                if value.dtype.kind == "f" and value.shape == theirs[name].shape:
+                    change = np.abs(value.astype(np.float64) - theirs[name]).max(initial=0.0)
+                    moved[name] = max(moved.get(name, 0.0), float(np.nan_to_num(change)))
+    return moved
+
+
+def _scaled(feeds: dict[str, NDArray[Any]], number: int) -> dict[str, NDArray[Any]]:
+    """Made-up inputs at three magnitudes: at a single one a Softmax may be saturated, which hides errors."""
+    scale = (1.0, 0.1, 0.01)[number % 3]
+    return {
+        name: np.asarray(feed * scale, feed.dtype) if feed.dtype.kind == "f" else feed
+        for name, feed in feeds.items()
+    }
+
+
+def _note(
+    prepared: Prepared, session: Session, source: Dataset | GeneratedDataset, refused: _Attempt | None
+) -> str:
+    """Why one batch size alone was compared, and why a weaker test applied."""
+    notes = []
+    if session.fixed_batch is not None:
+        notes.append(f"the model has a fixed batch size of {session.fixed_batch}")
+    elif source.whole_calls:
+        notes.append("the inputs do not share a first axis, so that there is no batch size to vary")
+    elif refused and refused.refused_by:
+        notes.append(f"{refused.refused_by} refused batches of {refused.size}: {refused.reason}")
+    if prepared.rounding == "dynamic":
+        notes.append("the upload rounds otherwise than the converted model, so that a weaker test applies")
+    if prepared.rounding == "static":
+        notes.append("the upload computes in integers, so that two quantization steps are allowed")
+    return "; ".join(notes)
+
+
+def _unbatched(accepted: list[_Attempt], session: Session) -> frozenset[str]:
+    """Outputs with a free first axis that does not follow the batch size."""
+    found = set()
+    for spec in session.outputs:
+        if spec.shape and not isinstance(spec.shape[0], int):
+            converted, _ = accepted[-1].runs[0]  # the first batch is a whole one
+            if converted[spec.name].shape[0] != accepted[-1].size:
+                found.add(spec.name)
+    return frozenset(found)
+
+
+def _no_run(attempt: _Attempt, prepared: Prepared, *, generated: bool) -> OptimizerError:
+    """The error for a model that one of the two does not run."""
+    if attempt.refused_by == "ONNX Runtime":
+        return UnsupportedModelError(
+            f"The converted model does not run: {attempt.reason}.",
+            hint="Hand in the model in another format (SavedModel, .keras, ONNX).",
+        )
+    hint = "Check the data against the model's inputs."
+    if generated:
+        hint = "The inputs were made up from the model's input specs; give calibration samples instead."
+    return InvalidDataError(f"{prepared.runtime} does not run the upload: {attempt.reason}.", hint=hint)

@@ -1,0 +1,1 @@
+"""Rewrites a TensorFlow graph before its conversion: inlined, cleaned, real, without large weights."""

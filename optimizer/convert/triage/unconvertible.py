@@ -1,0 +1,195 @@
+"""Says which operators have no converter: each one's node, layer and surroundings, and the ways round."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tf2onnx import tfonnx  # noqa: F401  # importing it fills tf2onnx's registry
+from tf2onnx.handler import tf_op
+
+from optimizer.convert import op_converters  # noqa: F401  # importing it adds ours
+from optimizer.convert.scan.savedmodel import read_savedmodel
+from optimizer.convert.triage.numeric_start import first_numbers
+from optimizer.convert.triage.wiring import CONSTANTS, INPUTS, PASSING, Node, Wiring, node_meant, read_graph
+from optimizer.convert.triage.workarounds import comes_before_model, workarounds
+from optimizer.errors import UnsupportedModelError
+
+_SHOWN = 3
+_STEPS_BEFORE, _STEPS_AFTER = 3, 2
+
+# Freezing and inlining remove these before tf2onnx looks.
+_REMOVED = frozenset(
+    {
+        "Assert",
+        "NoOp",
+        "PartitionedCall",
+        "ReadVariableOp",
+        "ResourceGather",
+        "StatefulPartitionedCall",
+        "VarHandleOp",
+        "input",
+    }
+)
+# Scopes of function calls, and those that loops and branches open.
+_NO_LAYER = re.compile(
+    r"((Stateful)?PartitionedCall|map|map_fn|scan|while|cond|body|then_branch|else_branch)(_\d+)?"
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An operator that could not be converted."""
+
+    operator: str
+    node: str
+    reason: str = ""
+    """What its converter says; empty where it has none."""
+
+
+def find_unconvertible(folder: Path, signature: str) -> UnsupportedModelError | None:
+    """The error about what a signature of a SavedModel needs and tf2onnx cannot convert, if anything.
+
+    Args:
+        folder: A SavedModel's folder.
+        signature: One of its signatures.
+    """
+    saved_model = read_savedmodel(folder)
+    meta_graph = next(graph for graph in saved_model.meta_graphs if signature in graph.signature_def)
+    outputs = (info.name for info in meta_graph.signature_def[signature].outputs.values())
+    wiring = read_graph(meta_graph.graph_def, outputs)
+    known = {name for operators in tf_op.get_opsets()[""] for name in operators} | _REMOVED
+    missing = sorted((node.operator, node.name) for node in wiring.needed.values())
+    faults = [Fault(operator, name) for operator, name in missing if operator not in known]
+    return unconvertible(faults, wiring) if faults else None
+
+
+def unconvertible(faults: Sequence[Fault], wiring: Wiring | None) -> UnsupportedModelError:
+    """The error about some faults: the first operators with their surroundings, the others counted.
+
+    Args:
+        faults: At least one.
+        wiring: The graph that they are in; None where it is not known.
+    """
+    counts = Counter(fault.operator for fault in faults)
+    first = {fault.operator: fault for fault in reversed(faults)}
+    here = " as they are used here" if any(fault.reason for fault in faults) else ""
+    lines = [f"The model cannot be written as ONNX: no converter for {_counted(counts)}{here}."]
+    lines += [_line(first[operator], counts[operator], wiring) for operator in list(counts)[:_SHOWN]]
+    if wiring is not None and any(map(comes_before_model, counts)):
+        lines += _cut(wiring, faults)
+    return UnsupportedModelError("\n".join(lines), hint=workarounds(counts))
+
+
+def _counted(counts: Counter[str]) -> str:
+    names = list(counts)
+    shown = ", ".join(names[:_SHOWN])
+    rest = names[_SHOWN:]
+    return shown + (f" and {len(rest)} more ({', '.join(rest[:12])})" if rest else "")
+
+
+def _line(fault: Fault, count: int, wiring: Wiring | None) -> str:
+    """operator (node N, layer L, and 2 more nodes): chain. Reason."""
+    node = None if wiring is None else node_meant(fault.node, fault.operator, wiring)
+    place = [f"node {fault.node}"]
+    layer = layer_of(fault.node, () if wiring is None else wiring.needed)
+    place += [f"layer {layer}"] if layer else []
+    place += [f"and {count - 1} more nodes" if count > 2 else "and one more node"] if count > 1 else []
+    chain = "" if wiring is None or node is None else f": {surroundings(node, wiring)}"
+    reason = f"; {fault.reason.removeprefix('make_sure failure: ')}" if fault.reason else ""
+    return f"- {fault.operator} ({', '.join(place)}){chain}{reason}"
+
+
+def layer_of(node: str, others: Iterable[str]) -> str:
+    """The layer that made a node, by the names of its scopes, which Keras gives its layers.
+
+    Args:
+        node: The name of a node, or the names of several that a TFLite file joins.
+        others: Nodes of the same model: a scope that all of them share is the model itself.
+
+    >>> layer_of("StatefulPartitionedCall/model/hashing/StringToHashBucketFast", ["model/dense/MatMul"])
+    'hashing'
+    """
+    scopes = _scopes(node)
+    if len(scopes) < 2:
+        return ""  # outside of Keras, operators open scopes as well
+    known = [each for each in map(_scopes, others) if each]
+    if all(part.endswith("_1") for each in known for part in each[:2]):
+        scopes = [part.removesuffix("_1") for part in scopes]  # Keras 3 opens each scope twice
+    shared = {each[0] for each in known}
+    return "/".join(scopes[1:] if len(shared) < 2 else scopes)
+
+
+def _scopes(node: str) -> list[str]:
+    """The scopes around a node, without calls of functions and without those that operators open."""
+    parts = [part for part in node.partition(";")[0].split("/")[:-1] if not _NO_LAYER.fullmatch(part)]
+    end = next((index for index, part in enumerate(parts) if part[:1].isupper()), len(parts))
+    return parts[:end]
+
+
+def surroundings(node: Node, wiring: Wiring) -> str:
+    """A node between the nearest inputs and consumers, like `ids:int64[?] -> AsString -> Cast`.
+
+    What it takes beside its main input stands in parentheses.
+    """
+    before: list[str] = []
+    tensor = _main_input(node, wiring)
+    while tensor and len(before) <= _STEPS_BEFORE:
+        made = wiring.producers.get(tensor)
+        if made is None or made.operator in INPUTS | CONSTANTS:
+            before.append(_leaf(tensor, made, wiring))
+            break
+        if made.operator not in PASSING:
+            before.append("..." if len(before) == _STEPS_BEFORE else made.operator)
+        tensor = _main_input(made, wiring)
+    beside = dict.fromkeys(t for t in node.inputs if t != _main_input(node, wiring) and _is_fed(t, wiring))
+    shown = [_leaf(tensor, wiring.producers[tensor], wiring) for tensor in list(beside)[:3]]
+    label = node.operator + (f"({', '.join(shown)})" if shown else "")
+    return " -> ".join([*reversed(before), label, *_after(node, wiring)])
+
+
+def _after(node: Node, wiring: Wiring) -> list[str]:
+    """What reads a node's result, the first of each."""
+    found: list[str] = []
+    while len(found) < _STEPS_AFTER:
+        ends = [tensor for tensor in node.outputs if tensor in wiring.outputs]
+        readers = [reader for tensor in node.outputs for reader in wiring.consumers.get(tensor, ())]
+        readers = [reader for reader in readers if reader.name in wiring.needed]
+        if ends and not readers:
+            found.append("output")
+        if not readers:
+            break
+        node = readers[0]
+        if node.operator not in PASSING:
+            found.append(node.operator)
+    return found
+
+
+def _main_input(node: Node, wiring: Wiring) -> str:
+    """The first tensor that depends on an input of the model, else the first."""
+    fed = (tensor for tensor in node.inputs if _is_fed(tensor, wiring))
+    return next(fed, node.inputs[0] if node.inputs else "")
+
+
+def _is_fed(tensor: str, wiring: Wiring) -> bool:
+    made = wiring.producers.get(tensor)
+    return made is not None and made.name in wiring.fed
+
+
+def _leaf(tensor: str, made: Node | None, wiring: Wiring) -> str:
+    if made is None or made.operator in INPUTS:
+        return wiring.describe(tensor)
+    return "constant" if made.operator in CONSTANTS else made.operator
+
+
+def _cut(wiring: Wiring, faults: Sequence[Fault]) -> list[str]:
+    """The line about where the model could begin instead."""
+    nodes = (node_meant(fault.node, fault.operator, wiring) for fault in faults)
+    cut = first_numbers(wiring, [node.name for node in nodes if node])
+    if not cut:
+        return []
+    shown = ", ".join(map(wiring.describe, cut[:4])) + (f" and {len(cut) - 4} more" if len(cut) > 4 else "")
+    return [f"The first numbers after these are {shown}: from there on every operator has a converter."]
