@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,7 +40,9 @@ class Builder:
 
         self._tape = ir.tape.Tape()
         # Names of values are the graph's own; those of nodes may stand twice, in a branch and around it.
-        self._stem = next((value.name for value in root.outputs if value.name), root.name or root.op_type)
+        self._stem = _free_stem(
+            root, next((value.name for value in root.outputs if value.name), root.name or root.op_type)
+        )
         self._count = 0
 
     def __call__(self, op_type: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
@@ -82,6 +85,15 @@ class Builder:
     def constants(self) -> Sequence[ir.Value]:
         """The constants that were made."""
         return self._tape.initializers
+
+
+def _free_stem(root: ir.Node, stem: str) -> str:
+    """The start of new names: a graph's output keeps its name, under which some may have been made before."""
+    if root.graph is None or not any(value.is_graph_output() for value in root.outputs):
+        return stem
+    taken = [value.name for node in root.graph for value in node.outputs if value.name]
+    stems = (stem if number == 0 else f"{stem}/{number}" for number in count())
+    return next(each for each in stems if not any(name.startswith(f"{each}/") for name in taken))
 
 
 @dataclass(frozen=True)

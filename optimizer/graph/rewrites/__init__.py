@@ -10,6 +10,7 @@ from optimizer.graph.rewrites.layer_normalization import (
 )
 from optimizer.graph.rewrites.lookups import FOLD_INTO_TABLE, FOLD_ONE_HOT_INTO_MATMUL
 from optimizer.graph.rewrites.recurrence import ELIMINATE_ZERO_STATES, FOLD_LAST_STEP, FUSE_RECURRENCE
+from optimizer.graph.rewrites.reductions import FOLD_SUM_INTO_MATMUL, INSERT_PARTIAL_MAXIMUM
 from optimizer.graph.rewrites.reshapes import (
     COLLAPSE_RESHAPES,
     ELIMINATE_RESHAPES_AROUND_MATMUL,
@@ -32,6 +33,9 @@ REWRITES: tuple[Rewrite, ...] = (
     # Tables last: what follows a look-up is fewer operators by then.
     FOLD_ONE_HOT_INTO_MATMUL,
     FOLD_INTO_TABLE,
+    # How a reduction is computed comes last: norms are recognized by theirs.
+    FOLD_SUM_INTO_MATMUL,
+    INSERT_PARTIAL_MAXIMUM,
 )
 
 __all__ = ["REWRITES"]
