@@ -177,7 +177,7 @@ def apply_rewrites(model: ir.Model, rewrites: Sequence[Rewrite]) -> Report:
         report.left.clear()  # what did not fit may do so by now
         for rewrite in rewrites:
             for node in list(_candidates(model, rewrite.roots)):
-                if node.graph is not None:
+                if node.graph is not None and _is_read(node):
                     _try(node, rewrite, model, report)
         if report.applied.total() == before:
             break  # nothing has changed since it was tidied
@@ -223,6 +223,11 @@ def tidy(model: ir.Model) -> None:
     infer_sizes(model.graph)
     for graph in model.graph.subgraphs():
         infer_sizes(graph)
+
+
+def _is_read(node: ir.Node) -> bool:
+    """Whether anything reads a node: what a rewrite left unused goes with the next round."""
+    return any(value.uses() or value.is_graph_output() for value in node.outputs)
 
 
 def _candidates(model: ir.Model, roots: frozenset[str]) -> Iterator[ir.Node]:

@@ -8,6 +8,7 @@ from optimizer.graph.rewrites.layer_normalization import (
     FUSE_LAYER_NORMALIZATION,
     FUSE_LAYER_NORMALIZATION_OF_ROWS,
 )
+from optimizer.graph.rewrites.lookup_convolutions import FOLD_CONV_INTO_TABLES
 from optimizer.graph.rewrites.lookups import FOLD_INTO_TABLE, FOLD_ONE_HOT_INTO_MATMUL
 from optimizer.graph.rewrites.recurrence import ELIMINATE_ZERO_STATES, FOLD_LAST_STEP, FUSE_RECURRENCE
 from optimizer.graph.rewrites.reductions import FOLD_SUM_INTO_MATMUL, INSERT_PARTIAL_MAXIMUM
@@ -33,6 +34,7 @@ REWRITES: tuple[Rewrite, ...] = (
     # Tables last: what follows a look-up is fewer operators by then.
     FOLD_ONE_HOT_INTO_MATMUL,
     FOLD_INTO_TABLE,
+    FOLD_CONV_INTO_TABLES,
     # How a reduction is computed comes last: norms are recognized by theirs.
     FOLD_SUM_INTO_MATMUL,
     INSERT_PARTIAL_MAXIMUM,
