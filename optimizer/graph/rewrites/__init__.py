@@ -3,6 +3,7 @@
 from optimizer.graph.rewriter import Rewrite
 from optimizer.graph.rewrites.affine import FOLD_AFFINE
 from optimizer.graph.rewrites.conv1d import COLLAPSE_SQUEEZES
+from optimizer.graph.rewrites.flags import FOLD_AXES_INTO_REDUCTION, FOLD_COMPARISON_WITH_ZERO, FUSE_ANY
 from optimizer.graph.rewrites.gelu import FUSE_GELU
 from optimizer.graph.rewrites.layer_normalization import (
     FUSE_LAYER_NORMALIZATION,
@@ -22,6 +23,9 @@ REWRITES: tuple[Rewrite, ...] = (
     FUSE_RECURRENCE,
     ELIMINATE_ZERO_STATES,
     FOLD_LAST_STEP,
+    FOLD_COMPARISON_WITH_ZERO,
+    FOLD_AXES_INTO_REDUCTION,
+    FUSE_ANY,
     # Shapes first: what stands between two operators hides their pattern.
     FOLD_RESHAPE_TARGET,
     COLLAPSE_RESHAPES,

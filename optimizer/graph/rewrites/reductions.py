@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -93,8 +93,8 @@ def _in_parts(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     if parts == 1 or target is None:
         return None
     whole = build("Reshape", node.inputs[0], build.constant(target))
-    by_part = _reduce(build, node, whole, axis=len(found.lead) + 1)  # [..., parts, width]
-    all_parts = _reduce(build, node, by_part, axis=len(found.lead))  # [..., width]
+    by_part = build.reduce(node.op_type, whole, [len(found.lead) + 1], keepdims=0)  # [..., parts, width]
+    all_parts = build.reduce(node.op_type, by_part, [len(found.lead)], keepdims=0)  # [..., width]
     if shape(node.outputs[0]) == (*found.lead, Size(found.width)):
         return [all_parts]
     return [build("Reshape", all_parts, build.constant(found.result))]
@@ -105,14 +105,6 @@ def _parts(length: int, width: int) -> int:
     divisors = [parts for parts in range(1, length // 2 + 1) if length % parts == 0]
     small = [parts for parts in divisors if length // parts * width <= _LARGEST_PART]
     return small[0] if small else divisors[-1]
-
-
-def _reduce(build: Builder, node: ir.Node, value: ir.Value, axis: int) -> ir.Value:
-    """The node's operator along one axis, which goes; axes are written as the node writes them."""
-    plain: dict[str, Any] = {"keepdims": 0}
-    if "axes" in node.attributes:  # before operator set 18
-        return build(node.op_type, value, **plain, axes=[axis])
-    return build(node.op_type, value, build.constant([axis]), **plain)
 
 
 FOLD_SUM_INTO_MATMUL = Rewrite("fold_sum_into_matmul", frozenset({"ReduceMean", "ReduceSum"}), _into_matmul)
