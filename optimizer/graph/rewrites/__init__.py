@@ -2,6 +2,13 @@
 
 from optimizer.graph.rewriter import Rewrite
 from optimizer.graph.rewrites.affine import FOLD_AFFINE
+from optimizer.graph.rewrites.clipping import (
+    FUSE_CLIP,
+    FUSE_HARD_SIGMOID,
+    FUSE_LEAKY_RELU,
+    FUSE_PRELU,
+    FUSE_RELU,
+)
 from optimizer.graph.rewrites.conv1d import COLLAPSE_SQUEEZES
 from optimizer.graph.rewrites.flags import FOLD_AXES_INTO_REDUCTION, FOLD_COMPARISON_WITH_ZERO, FUSE_ANY
 from optimizer.graph.rewrites.gelu import FUSE_GELU
@@ -18,6 +25,7 @@ from optimizer.graph.rewrites.reshapes import (
     ELIMINATE_RESHAPES_AROUND_MATMUL,
     FOLD_RESHAPE_TARGET,
 )
+from optimizer.graph.rewrites.smooth_activations import FUSE_SIGMOID, INSERT_EXPONENTIAL_INTO_MISH
 
 REWRITES: tuple[Rewrite, ...] = (
     FUSE_RECURRENCE,
@@ -33,6 +41,14 @@ REWRITES: tuple[Rewrite, ...] = (
     FUSE_LAYER_NORMALIZATION,
     FUSE_LAYER_NORMALIZATION_OF_ROWS,
     FUSE_GELU,
+    # Parts before the whole, Clip before Relu, which is half of one.
+    FUSE_CLIP,
+    FUSE_LEAKY_RELU,
+    FUSE_RELU,
+    FUSE_PRELU,
+    FUSE_HARD_SIGMOID,
+    FUSE_SIGMOID,
+    INSERT_EXPONENTIAL_INTO_MISH,
     FOLD_AFFINE,
     COLLAPSE_SQUEEZES,
     # Tables last: what follows a look-up is fewer operators by then.
