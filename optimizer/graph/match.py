@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Bindings = Mapping[str, Any]
 """The value that each variable of a pattern stands for."""
 
-_COMMUTATIVE = ("Add", "And", "Max", "Min", "Mul", "Or")
+_COMMUTATIVE = ("Add", "And", "Equal", "Max", "Min", "Mul", "Or")
 
 
 class Pattern:

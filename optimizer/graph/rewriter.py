@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from optimizer.graph.builder import Builder as Builder  # given to rewrites, which take both from here
+from optimizer.graph.builder import inner_nodes, let_go
 from optimizer.graph.infer_sizes import infer_sizes
 from optimizer.graph.structure import STANDARD_DOMAINS, at_opset
 
@@ -29,59 +28,6 @@ _MAX_ROUNDS = 20
 
 class LeftAsItIs(Exception):  # noqa: N818  # an outcome that is written down, no error
     """A rewrite recognized its pattern, but did not apply; says why."""
-
-
-class Builder:
-    """Collects the nodes that take one node's place."""
-
-    def __init__(self, root: ir.Node) -> None:
-        import onnx_ir as ir
-
-        self._tape = ir.tape.Tape()
-        # Names of values are the graph's own; those of nodes may stand twice, in a branch and around it.
-        self._stem = next((value.name for value in root.outputs if value.name), root.name or root.op_type)
-        self._count = 0
-
-    def __call__(self, op_type: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
-        """One operator with one output."""
-        return self.several(op_type, 1, *inputs, **attributes)[0]
-
-    def several(
-        self, op_type: str, outputs: int, *inputs: ir.Value | None, **attributes: Any
-    ) -> Sequence[ir.Value]:
-        """One operator with several outputs."""
-        name = self._name(op_type)
-        made = self._tape.op_multi_out(op_type, inputs, attributes, num_outputs=outputs, name=name)
-        for index, value in enumerate(made):
-            value.name = f"{name}:{index}"
-        return made
-
-    def constant(self, content: NDArray[Any] | Sequence[int]) -> ir.Value:
-        """A constant; a list of integers is int64."""
-        import onnx_ir as ir
-
-        values = np.asarray(content) if isinstance(content, np.ndarray) else np.array(content, np.int64)
-        return self._tape.initializer(ir.tensor(np.asarray(values, order="C")), name=self._name("constant"))
-
-    def discard(self) -> None:
-        """Let go of what was made: else the values that it reads count it among their users."""
-        for node in self.nodes:
-            for index in range(len(node.inputs)):
-                node.replace_input_with(index, None)
-
-    def _name(self, what: str) -> str:
-        self._count += 1
-        return f"{self._stem}/{what}_{self._count}"
-
-    @property
-    def nodes(self) -> Sequence[ir.Node]:
-        """What was made, in order."""
-        return self._tape.nodes
-
-    @property
-    def constants(self) -> Sequence[ir.Value]:
-        """The constants that were made."""
-        return self._tape.initializers
 
 
 @dataclass(frozen=True)
@@ -165,7 +111,7 @@ def apply_rewrites(model: ir.Model, rewrites: Sequence[Rewrite]) -> Report:
         report.left.clear()  # what did not fit may do so by now
         for rewrite in rewrites:
             for node in list(_candidates(model, rewrite.roots)):
-                if node.graph is not None:
+                if node.graph is not None and _is_read(node):
                     _try(node, rewrite, model, report)
         if report.applied.total() == before:
             break  # nothing has changed since it was tidied
@@ -213,6 +159,11 @@ def tidy(model: ir.Model) -> None:
         infer_sizes(graph)
 
 
+def _is_read(node: ir.Node) -> bool:
+    """Whether anything reads a node: what a rewrite left unused goes with the next round."""
+    return any(value.uses() or value.is_graph_output() for value in node.outputs)
+
+
 def _candidates(model: ir.Model, roots: frozenset[str]) -> Iterator[ir.Node]:
     for node in model.graph.all_nodes():
         if node.op_type in roots and node.domain in STANDARD_DOMAINS:
@@ -220,14 +171,15 @@ def _candidates(model: ir.Model, roots: frozenset[str]) -> Iterator[ir.Node]:
 
 
 def _try(node: ir.Node, rewrite: Rewrite, model: ir.Model, report: Report) -> None:
-    build = Builder(node)
+    opset = model.graph.opset_imports.get("", 0)
+    build = Builder(node, opset)
     new = None
     try:
         new = rewrite.replace(node, build)
     except LeftAsItIs as reason:
         what = rewrite.name.replace("_", " ")
         report.left[node.name or node.outputs[0].name or node.op_type] = f"{what}: {reason}"
-    if new is not None and model.graph.opset_imports.get("", 0) < rewrite.opset:
+    if new is not None and opset < rewrite.opset:
         report.wanted_opset = max(report.wanted_opset, rewrite.opset)
         new = None
     if new is None:
@@ -264,6 +216,7 @@ def _put(node: ir.Node, build: Builder, new: Sequence[ir.Value | None], model: i
         ir.convenience.replace_all_uses_with(old, kept, replace_graph_outputs=True)
     graph.insert_after(node, nodes)
     graph.remove(node, safe=True)
+    let_go(*inner_nodes(node))
 
 
 def single_use(value: ir.Value) -> bool:

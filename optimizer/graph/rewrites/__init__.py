@@ -2,24 +2,38 @@
 
 from optimizer.graph.rewriter import Rewrite
 from optimizer.graph.rewrites.affine import FOLD_AFFINE
+from optimizer.graph.rewrites.clipping import (
+    FUSE_CLIP,
+    FUSE_HARD_SIGMOID,
+    FUSE_LEAKY_RELU,
+    FUSE_PRELU,
+    FUSE_RELU,
+)
 from optimizer.graph.rewrites.conv1d import COLLAPSE_SQUEEZES
+from optimizer.graph.rewrites.flags import FOLD_AXES_INTO_REDUCTION, FOLD_COMPARISON_WITH_ZERO, FUSE_ANY
 from optimizer.graph.rewrites.gelu import FUSE_GELU
 from optimizer.graph.rewrites.layer_normalization import (
     FUSE_LAYER_NORMALIZATION,
     FUSE_LAYER_NORMALIZATION_OF_ROWS,
 )
+from optimizer.graph.rewrites.lookup_convolutions import FOLD_CONV_INTO_TABLES
 from optimizer.graph.rewrites.lookups import FOLD_INTO_TABLE, FOLD_ONE_HOT_INTO_MATMUL
 from optimizer.graph.rewrites.recurrence import ELIMINATE_ZERO_STATES, FOLD_LAST_STEP, FUSE_RECURRENCE
+from optimizer.graph.rewrites.reductions import FOLD_SUM_INTO_MATMUL, INSERT_PARTIAL_MAXIMUM
 from optimizer.graph.rewrites.reshapes import (
     COLLAPSE_RESHAPES,
     ELIMINATE_RESHAPES_AROUND_MATMUL,
     FOLD_RESHAPE_TARGET,
 )
+from optimizer.graph.rewrites.smooth_activations import FUSE_SIGMOID, INSERT_EXPONENTIAL_INTO_MISH
 
 REWRITES: tuple[Rewrite, ...] = (
     FUSE_RECURRENCE,
     ELIMINATE_ZERO_STATES,
     FOLD_LAST_STEP,
+    FOLD_COMPARISON_WITH_ZERO,
+    FOLD_AXES_INTO_REDUCTION,
+    FUSE_ANY,
     # Shapes first: what stands between two operators hides their pattern.
     FOLD_RESHAPE_TARGET,
     COLLAPSE_RESHAPES,
@@ -27,11 +41,23 @@ REWRITES: tuple[Rewrite, ...] = (
     FUSE_LAYER_NORMALIZATION,
     FUSE_LAYER_NORMALIZATION_OF_ROWS,
     FUSE_GELU,
+    # Parts before the whole, Clip before Relu, which is half of one.
+    FUSE_CLIP,
+    FUSE_LEAKY_RELU,
+    FUSE_RELU,
+    FUSE_PRELU,
+    FUSE_HARD_SIGMOID,
+    FUSE_SIGMOID,
+    INSERT_EXPONENTIAL_INTO_MISH,
     FOLD_AFFINE,
     COLLAPSE_SQUEEZES,
     # Tables last: what follows a look-up is fewer operators by then.
     FOLD_ONE_HOT_INTO_MATMUL,
     FOLD_INTO_TABLE,
+    FOLD_CONV_INTO_TABLES,
+    # How a reduction is computed comes last: norms are recognized by theirs.
+    FOLD_SUM_INTO_MATMUL,
+    INSERT_PARTIAL_MAXIMUM,
 )
 
 __all__ = ["REWRITES"]

@@ -40,6 +40,39 @@ def test_any_mask_is_exact(cell: str, mask: str, result: str, masked_output: str
     check(Loop(cell, mask=mask, result=result, masked_output=masked_output))
 
 
+MASKED_INPUTS = {
+    "chosen": "x_kept = Where (wide, x_given, zero_number)",
+    "multiplied": "flags = Cast <to = 1> (wide)  x_kept = Mul (x_given, flags)",
+}
+
+
+@pytest.mark.parametrize("spelling", MASKED_INPUTS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_steps_that_the_same_mask_sets_to_zero_are_read_as_they_are(cell: str, spelling: str) -> None:
+    loop = Loop(cell, mask="where")
+    before = loop_model(loop, masked_input(loop, MASKED_INPUTS[spelling]))
+    after = rewritten(before, FUSE_RECURRENCE)
+    assert not {"Where", "Mul"} & set(operators(after))
+    assert_same(before, after, feeds(loop))
+
+
+def test_steps_that_another_mask_sets_to_zero_stay_zero() -> None:
+    loop = Loop("lstm", mask="where")
+    other = "less = Not (wide)  x_kept = Where (less, x_given, zero_number)"
+    before = loop_model(loop, masked_input(loop, other))
+    after = rewritten(before, FUSE_RECURRENCE)
+    assert "Where" in operators(after)
+    assert_same(before, after, feeds(loop))
+
+
+def masked_input(loop: Loop, choice: str) -> str:
+    """The text of a loop of five samples whose input goes through a choice."""
+    text = loop_text(loop).replace("batch", "5").replace("xs = Transpose <perm = [1, 0, 2]> (x_in)", "", 1)
+    first = "wide = Unsqueeze (mask, two_axis)"
+    chosen = choice.replace("x_given", "x_in")
+    return text.replace(first, f"{first}  {chosen}  xs = Transpose <perm = [1, 0, 2]> (x_kept)")
+
+
 @pytest.mark.parametrize("gates", ["split", "slice"])
 @pytest.mark.parametrize("sums", ["add", "gemm"])
 @pytest.mark.parametrize("count", ["fixed", "computed", "carried"])

@@ -9,29 +9,19 @@ holes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from optimizer.graph.rewriter import Builder, LeftAsItIs, Rewrite
 from optimizer.graph.rewrites.recurrence.cells import Cell, read_cell, read_choice
+from optimizer.graph.rewrites.recurrence.masks import Mask, mask_of, put_back, to_front
 from optimizer.graph.rewrites.recurrence.states import is_last_slice, is_zeros
 from optimizer.graph.rewrites.recurrence.steps import Steps, read_steps
 from optimizer.graph.sizes import fixed, integers, shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-
-@dataclass(frozen=True)
-class _Mask:
-    """A mask over steps, and what follows from it."""
-
-    steps: ir.Value
-    """bool[steps, batch, 1]."""
-    counts: ir.Value
-    """int32[batch], the number of valid steps."""
 
 
 def _fuse(node: ir.Node, build: Builder) -> Sequence[ir.Value | None] | None:
@@ -51,13 +41,13 @@ def _fuse(node: ir.Node, build: Builder) -> Sequence[ir.Value | None] | None:
         raise LeftAsItIs(f"ONNX Runtime has no {cell.op_type} for {cell.gates.w.dtype}")
     mask = _mask(steps, cell, build)
     if mask is not None:
-        x = _to_front(build, x, mask)
+        x = to_front(build, x, mask)
     results = _operator(build, cell, x, mask)
     y = build("Squeeze", results[0], build.constant([1]))  # [steps, batch, hidden]
     return [_replacement(build, steps, cell, output, (y, results, mask)) for output in node.outputs]
 
 
-def _operator(build: Builder, cell: Cell, x: ir.Value, mask: _Mask | None) -> Sequence[ir.Value]:
+def _operator(build: Builder, cell: Cell, x: ir.Value, mask: Mask | None) -> Sequence[ir.Value]:
     """The recurrent operator: Y, Y_h, and Y_c of an LSTM."""
     states = [cell.hidden.initial] + ([cell.memory.initial] if cell.memory is not None else [])
     initial = [
@@ -74,7 +64,7 @@ def _operator(build: Builder, cell: Cell, x: ir.Value, mask: _Mask | None) -> Se
     return build.several(cell.op_type, 1 + len(states), *inputs, **attributes)
 
 
-def _mask(steps: Steps, cell: Cell, build: Builder) -> _Mask | None:
+def _mask(steps: Steps, cell: Cell, build: Builder) -> Mask | None:
     """The mask as a sequence, time first."""
     if cell.mask is None:
         return None
@@ -85,21 +75,7 @@ def _mask(steps: Steps, cell: Cell, build: Builder) -> _Mask | None:
     states = [cell.hidden] + ([cell.memory] if cell.memory is not None else [])
     if not all(is_zeros(state.initial) for state in states):
         raise LeftAsItIs("it is masked and starts from a state of its own")
-    numbers = build("Cast", sequence, to=6)
-    counts = build("ReduceSum", numbers, build.constant([0, 2]), keepdims=0)
-    return _Mask(sequence, counts)
-
-
-def _to_front(build: Builder, x: ir.Value, mask: _Mask) -> ir.Value:
-    """The valid steps of each sample first, in their order."""
-    length = build("Shape", mask.steps, start=0, end=1)  # [1]
-    count = build("Squeeze", length, build.constant([0]))
-    places = build("Range", build.constant(np.array(0)), count, build.constant(np.array(1)))
-    column = build("Unsqueeze", places, build.constant([1, 2]))  # [steps, 1, 1]
-    # Keys without ties: steps - t for a valid step t, -t for another.
-    keys = build("Sub", build("Mul", build("Cast", mask.steps, to=7), count), column)
-    order = build.several("TopK", 2, build("Cast", keys, to=1), length, axis=0, largest=1, sorted=1)[1]
-    return build("GatherElements", x, build("Expand", order, build("Shape", x)), axis=0)
+    return mask_of(build, sequence)
 
 
 def _replacement(
@@ -107,7 +83,7 @@ def _replacement(
     steps: Steps,
     cell: Cell,
     output: ir.Value,
-    found: tuple[ir.Value, Sequence[ir.Value], _Mask | None],
+    found: tuple[ir.Value, Sequence[ir.Value], Mask | None],
 ) -> ir.Value | None:
     """What takes the place of one output of the loop; None for one that nobody reads."""
     y, results, mask = found
@@ -130,7 +106,7 @@ def _replacement(
         carries = _carries(steps, cell, collected)
     if carries and all(is_last_slice(use.node) for use in output.uses()) and not output.is_graph_output():
         return results[1]  # [1, batch, hidden]: the same last step
-    return _put_back(build, y, mask, carries=carries)
+    return put_back(build, y, mask, carries=carries)
 
 
 def _carries(steps: Steps, cell: Cell, collected: ir.Value) -> bool:
@@ -144,17 +120,6 @@ def _carries(steps: Steps, cell: Cell, collected: ir.Value) -> bool:
     if old is None and is_zeros(choice.old):
         return False
     raise LeftAsItIs("its masked steps give neither the last output nor zeros")
-
-
-def _put_back(build: Builder, y: ir.Value, mask: _Mask, *, carries: bool) -> ir.Value:
-    """At each step the output of the last valid one up to it, zero before the first; or zero where masked."""
-    # After t steps, n(t) were valid: row n(t) of the outputs with a row of zeros before them.
-    valid = build("Cast", mask.steps, to=7)  # [steps, batch, 1]
-    row = build("CumSum", valid, build.constant(np.array(0)))
-    row = row if carries else build("Mul", row, valid)
-    first = build("Slice", y, *map(build.constant, ([0], [1], [0])))
-    rows = build("Concat", build("Sub", first, first), y, axis=0)
-    return build("GatherElements", rows, build("Expand", row, build("Shape", y)), axis=0)
 
 
 FUSE_RECURRENCE = Rewrite("fuse_recurrence", frozenset({"Loop"}), _fuse)

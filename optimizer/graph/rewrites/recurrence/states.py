@@ -2,6 +2,7 @@
 
 LSTM(x, ..., zeros, zeros)           ->  LSTM(x, ...)
 Slice(Squeeze(Y, 1), -1)             ->  Y_h
+Slice(Y_h, -1)                       ->  Y_h
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 
 from optimizer.graph.match import array, is_standard
 from optimizer.graph.rewriter import Builder, Rewrite, attributes_of
+from optimizer.graph.sizes import fixed
 from optimizer.graph.structure import STANDARD_DOMAINS
 
 if TYPE_CHECKING:
@@ -54,8 +56,12 @@ def _drop(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
 
 def _last(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     """Slice(Squeeze(Y, 1), -1:) along time of a forward operator, where every step counts."""
-    squeeze = node.inputs[0].producer() if node.inputs[0] is not None else None
-    if squeeze is None or not is_standard(squeeze, "Squeeze") or not is_last_slice(node):
+    if not is_last_slice(node) or node.inputs[0] is None:
+        return None
+    if fixed(node.inputs[0], 0) == 1:
+        return [node.inputs[0]]
+    squeeze = node.inputs[0].producer()
+    if squeeze is None or not is_standard(squeeze, "Squeeze"):
         return None
     y = squeeze.inputs[0]
     layer = y.producer() if y is not None else None
