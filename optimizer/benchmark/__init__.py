@@ -19,6 +19,7 @@ from optimizer.benchmark.measure import (
     measure_original,
     measure_pair,
 )
+from optimizer.benchmark.operators import time_per_operator
 
 __all__ = [
     "SCREENING_LAUNCHES",
@@ -40,6 +41,7 @@ __all__ = [
     "target_cpu_of",
     "time_blocks",
     "time_launch",
+    "time_per_operator",
     "usable_cores",
     "usable_memory_bytes",
 ]
