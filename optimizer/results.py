@@ -6,7 +6,10 @@ from typing import Literal
 
 from optimizer.goal import Goal, Provider
 from optimizer.options import Options
+from optimizer.rewriting import Counts as Counts
+from optimizer.rewriting import Simplification as Simplification
 from optimizer.steps import Recipe
+from optimizer.timings import Profile
 
 Dimension = int | str | None
 Format = Literal[
@@ -73,33 +76,21 @@ class Conversion(Options):
     notes: tuple[str, ...] = ()
 
 
-class Counts(Options):
-    """What a graph holds."""
-
-    nodes: int
-    operators: dict[str, int]
-    parameters: int
-    macs: int | None
-    """Multiply-accumulates per item; None where a shape is unknown."""
-    file_bytes: int
-
-
-class Simplification(Options):
-    """What the lossless step changed."""
-
-    before: Counts
-    after: Counts
-    max_relative_difference: float
-    """Max-norm difference of the outputs before and after, on generated inputs."""
-    changes: tuple[str, ...] = ()
-    refusals: tuple[str, ...] = ()
-
-
 class Inspection(Options):
     """What a model is: its inputs and outputs, and what its graph holds before and after cleaning."""
 
     conversion: Conversion
     simplification: Simplification
+    rewritten: Rewritten | None = None
+    """What rewriting gains, measured; None where that was not asked for."""
+
+
+class Rewritten(Options):
+    """Where the time goes before and after rewriting."""
+
+    gain: Interval | None
+    """Latency before / after, above 1 is faster; its n counts launches. None where nothing was rewritten."""
+    profile: Profile
 
 
 class Machine(Options):
@@ -233,6 +224,8 @@ class Measurements(Options):
     rows: tuple[Measurement, ...]
     """original (the upload in its own runtime), input (or simplified, where the input is the baseline),
     baseline; then the candidates."""
+    rewritten: Rewritten | None = None
+    """What rewriting gains; None where it could not be measured."""
     notices: tuple[str, ...] = ()
 
 
@@ -275,6 +268,8 @@ class Outcome(Options):
     rows: tuple[Measurement, ...]
     """The upload in its own runtime (original), the converted file (input) or, where that is the baseline,
     its simplified form (simplified), and the baseline."""
+    rewritten: Rewritten | None = None
+    """Where the time goes before and after rewriting; None where it could not be measured."""
     candidates: tuple[Candidate, ...]
     confirmation: Confirmation
     artifact_sha256: str

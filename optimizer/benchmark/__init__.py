@@ -20,6 +20,7 @@ from optimizer.benchmark.measure import (
     measure_pair,
 )
 from optimizer.benchmark.operators import time_per_operator
+from optimizer.benchmark.profile import make_profile
 
 __all__ = [
     "SCREENING_LAUNCHES",
@@ -34,6 +35,7 @@ __all__ = [
     "interval_of",
     "launch_feeds",
     "log_ratio",
+    "make_profile",
     "measure_alone",
     "measure_both",
     "measure_original",

@@ -20,6 +20,7 @@ from optimizer.results import (
     Outcome,
     Parity,
     Quality,
+    Rewritten,
     Runtime,
     Samples,
     Simplification,
@@ -98,6 +99,8 @@ class Manifest(Options):
     goal: Goal
     conversion: ConversionFacts
     simplification: Simplification
+    rewritten: Rewritten | None
+    """What rewriting gains, and the time per operator and layer before and after it."""
     samples: SampleFacts
     measurements: tuple[Measurement, ...]
     """The upload in its own runtime (original), the converted file (input) or, where that is the baseline,
@@ -136,6 +139,7 @@ def make_manifest(outcome: Outcome, weights: FileFacts | None = None) -> Manifes
             **{name: getattr(conversion, name) for name in ConversionFacts.model_fields}
         ),
         simplification=outcome.simplification,
+        rewritten=outcome.rewritten,
         samples=sample_facts(samples),
         measurements=outcome.rows,
         candidates=outcome.candidates,

@@ -45,6 +45,16 @@ def test_every_measurement_keeps_its_interval_and_n(outcome: Outcome, workspace:
     assert manifest.check.quality[0].loss.n == 750
 
 
+def test_it_holds_the_time_per_operator_and_layer(outcome: Outcome, workspace: Workspace) -> None:
+    write_package(outcome, workspace)
+    manifest = json.loads((workspace.package / "manifest.json").read_text())
+    layers = manifest["rewritten"]["profile"]["layers"]
+    assert [row["name"] for row in layers] == ["encoder/lstm", "<script>alert('x')</script>"]
+    assert (layers[0]["before_ms"], layers[0]["after_ms"]) == (1.25, 0.2)
+    assert manifest["rewritten"]["gain"]["estimate"] == 4.1
+    assert manifest["simplification"]["left"][0]["layer"] == "decoder/rnn"
+
+
 def test_it_says_what_was_refused_and_why(outcome: Outcome, workspace: Workspace) -> None:
     manifest = Manifest.model_validate_json(written(outcome, workspace))
     assert manifest.candidates[2].refused == outcome.candidates[2].refused
