@@ -45,8 +45,15 @@ INSPECTION = (*CONVERSION, Stage("simplify"))
 PROFILE = (Stage("probe"), Stage("profile", "exclusive"))
 # The plan comes before calibration: no ranges are collected that no candidate needs.
 PREPARATION = (Stage("probe"), *INSPECTION, Stage("plan"), Stage("calibrate"))
-# Quality before latency: an evaluation may share the machine, a measurement may not.
-JUDGEMENT = (Stage("evaluate"), Stage("measure", "exclusive"), Stage("check", "exclusive"), Stage("package"))
+# Quality before latency: an evaluation may share the machine, a measurement may not. The plain conversion is
+# a row to compare with, so that it takes nothing from the time budget of the candidates before it.
+JUDGEMENT = (
+    Stage("evaluate"),
+    Stage("plain"),
+    Stage("measure", "exclusive"),
+    Stage("check", "exclusive"),
+    Stage("package"),
+)
 BENCHMARK = (Stage("probe"), Stage("benchmark", "exclusive"))
 
 

@@ -76,6 +76,15 @@ class Conversion(Options):
     notes: tuple[str, ...] = ()
 
 
+class PlainConversion(Options):
+    """What became of the upload with tf2onnx alone."""
+
+    inputs: tuple[str, ...] = ()
+    """Names of the inputs of the file; empty where there is none."""
+    refused: str = ""
+    """Why there is none; empty too where there was nothing to convert."""
+
+
 class Inspection(Options):
     """What a model is: its inputs and outputs, and what its graph holds before and after cleaning."""
 
@@ -161,7 +170,8 @@ class Measurement(Options):
     """One row of the benchmark."""
 
     model: str
-    """original, input, baseline, simplified, or a candidate's name."""
+    """original, plain (what tf2onnx alone makes of the upload), input, baseline, simplified, or a candidate's
+    name."""
     runtime: Runtime
     provider: str
     batch_size: int
@@ -222,8 +232,10 @@ class Measurements(Options):
     baseline: BaselineName = "baseline"
     """input: the converted file was faster than its simplified form, and stands for the baseline."""
     rows: tuple[Measurement, ...]
-    """original (the upload in its own runtime), input (or simplified, where the input is the baseline),
-    baseline; then the candidates."""
+    """original (the upload in its own runtime), plain (as tf2onnx alone converts it), input (or simplified,
+    where the input is the baseline), baseline; then the candidates."""
+    plain_refused: str = ""
+    """Why there is no row `plain`; empty where there is one, or where nothing was converted."""
     rewritten: Rewritten | None = None
     """What rewriting gains; None where it could not be measured."""
     notices: tuple[str, ...] = ()
@@ -266,8 +278,10 @@ class Outcome(Options):
     simplification: Simplification
     samples: Samples
     rows: tuple[Measurement, ...]
-    """The upload in its own runtime (original), the converted file (input) or, where that is the baseline,
-    its simplified form (simplified), and the baseline."""
+    """The upload in its own runtime (original), as tf2onnx alone converts it (plain), the converted file
+    (input) or, where that is the baseline, its simplified form (simplified), and the baseline."""
+    plain_refused: str = ""
+    """Why there is no row `plain`; empty where there is one, or where nothing was converted."""
     rewritten: Rewritten | None = None
     """Where the time goes before and after rewriting; None where it could not be measured."""
     candidates: tuple[Candidate, ...]

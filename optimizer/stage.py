@@ -31,6 +31,10 @@ def run(request: StageRequest, reporter: Reporter) -> None:
             from optimizer.stages.apply import run as run_stage
         case "evaluate":
             from optimizer.stages.evaluate import run as run_stage
+        case "plain":
+            from optimizer.stages.plain import run as run_stage
+        case "launch_plain":
+            from optimizer.stages.plain import run_tf2onnx as run_stage
         case "measure":
             from optimizer.stages.measure import run as run_stage
         case "check":

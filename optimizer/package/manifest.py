@@ -103,8 +103,10 @@ class Manifest(Options):
     """What rewriting gains, and the time per operator and layer before and after it."""
     samples: SampleFacts
     measurements: tuple[Measurement, ...]
-    """The upload in its own runtime (original), the converted file (input) or, where that is the baseline,
-    its simplified form (simplified), the baseline."""
+    """The upload in its own runtime (original), as tf2onnx alone converts it (plain), the converted file
+    (input) or, where that is the baseline, its simplified form (simplified), the baseline."""
+    plain_refused: str
+    """Why there is no row `plain`; empty where there is one, or where nothing was converted."""
     candidates: tuple[Candidate, ...]
     """What each recipe made, with its screening figures, or why it was refused."""
     check: CheckFacts
@@ -142,6 +144,7 @@ def make_manifest(outcome: Outcome, weights: FileFacts | None = None) -> Manifes
         rewritten=outcome.rewritten,
         samples=sample_facts(samples),
         measurements=outcome.rows,
+        plain_refused=outcome.plain_refused,
         candidates=outcome.candidates,
         check=CheckFacts(quality=check.quality, measurements=check.measurements),
         machine=outcome.machine,

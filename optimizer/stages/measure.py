@@ -21,6 +21,7 @@ from optimizer.results import (
     Interval,
     Measurement,
     Measurements,
+    PlainConversion,
     Rewritten,
 )
 from optimizer.stages.evaluate import made_candidates
@@ -37,7 +38,9 @@ def run(request: StageRequest, reporter: Reporter) -> None:
     baseline, rows = measure_baseline(files, settings, launch)
     reporter.progress(0.1, "the upload in its own runtime")
     originals, notices = measure_upload(request, files.baseline(baseline), settings)
-    reporter.progress(0.15, "time per operator")
+    reporter.progress(0.13, "the upload as tf2onnx alone converts it")
+    plain, plain_refused = measure_plain(files, files.baseline(baseline), settings, launch)
+    reporter.progress(0.16, "time per operator")
     rewritten, problems = measure_rewritten(request, rows, settings)
     notices += problems
     for index, candidate in enumerate(candidates):
@@ -50,7 +53,11 @@ def run(request: StageRequest, reporter: Reporter) -> None:
     files.write(
         "measure",
         Measurements(
-            baseline=baseline, rows=(*originals, *rows), rewritten=rewritten, notices=tuple(notices)
+            baseline=baseline,
+            rows=(*originals, *plain, *rows),
+            plain_refused=plain_refused,
+            rewritten=rewritten,
+            notices=tuple(notices),
         ),
     )
 
@@ -96,6 +103,26 @@ def measure_upload(
     upload = request.upload or files.original
     known = {"size_bytes": file_bytes(upload), "sha256": sha256(upload)}
     return [row.model_copy(update={"provider": "cpu", **known})], []
+
+
+def measure_plain(
+    files: Workspace, baseline: Path, settings: MeasureSettings, launch: Launch
+) -> tuple[list[Measurement], str]:
+    """The row of the upload as tf2onnx alone converts it; none for an ONNX upload, which is the row `input`.
+
+    Returns:
+        The row, or why there is none.
+    """
+    plain = files.read("plain", PlainConversion)
+    if not plain.inputs:
+        return [], plain.refused
+    ours = {spec.name for spec in files.read("convert", Conversion).inputs}
+    if set(plain.inputs) != ours and len(ours) > 1:
+        settings = settings.model_copy(update={"samples": None})  # which are named like our inputs
+    try:
+        return [measure_pair("plain", baseline, files.plain, settings, launch)], ""
+    except OptimizerError as error:
+        return [], f"what tf2onnx alone writes does not run: {error.message.rstrip('.')}"
 
 
 def measure_rewritten(
