@@ -142,3 +142,27 @@ def test_a_float_baseline_is_right_anywhere(outcome: Outcome) -> None:
     confirmation = outcome.confirmation.model_copy(update={"chosen": chosen})
     fits = make_manifest(outcome.model_copy(update={"confirmation": confirmation})).fits
     assert (fits.cpu, fits.reduce_range) == ("any", None)
+
+
+@pytest.mark.parametrize(
+    ("operators", "runtime", "cpu", "words"),
+    [
+        ({"QLinearConv": 3, "DequantizeLinear": 1}, "TFLite", "any", "8-bit integers, as in the upload"),
+        ({"com.microsoft.MatMulNBits": 2}, "TensorFlow", "any", "4 bits, as in the upload (MatMulNBits"),
+        ({"ConvInteger": 1}, "ONNX Runtime", "as the upload", "can saturate on x86-64 CPUs without VNNI"),
+        ({"Conv": 1, "MatMul": 2}, "TensorFlow", "any", "All weights are floating-point numbers."),
+    ],
+)
+def test_a_quantized_upload_is_not_called_float(
+    outcome: Outcome, operators: dict[str, int], runtime: str, cpu: str, words: str
+) -> None:
+    chosen = Choice(name="baseline", reasons=("nothing was faster",))
+    after = outcome.simplification.after.model_copy(update={"operators": operators})
+    changes = {
+        "confirmation": outcome.confirmation.model_copy(update={"chosen": chosen}),
+        "simplification": outcome.simplification.model_copy(update={"after": after}),
+        "conversion": outcome.conversion.model_copy(update={"runtime": runtime}),
+    }
+    fits = make_manifest(outcome.model_copy(update=changes)).fits
+    assert (fits.cpu, fits.reduce_range) == (cpu, None)
+    assert words in fits.note
