@@ -19,6 +19,7 @@ from optimizer.external_data import (
     weight_bytes,
     write_with_data,
 )
+from optimizer.rewriting import AppliedRewrite, LeftNode
 
 if TYPE_CHECKING:
     import onnx
@@ -73,6 +74,8 @@ class PassResult:
     changes: tuple[str, ...] = ()
     refusals: tuple[str, ...] = field(default=())
     difference: float = 0.0  # largest max-norm difference of an output that `simplify` measured
+    rewrites: tuple[AppliedRewrite, ...] = ()
+    left: tuple[LeftNode, ...] = ()
 
 
 def from_proto(proto: onnx.ModelProto) -> Model:

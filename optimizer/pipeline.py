@@ -25,6 +25,7 @@ from optimizer.results import (
     Measurements,
     Outcome,
     Plan,
+    Rewritten,
     Simplification,
 )
 from optimizer.steps import Recipe
@@ -41,10 +42,18 @@ class Stage:
 
 CONVERSION = (Stage("convert"),)
 INSPECTION = (*CONVERSION, Stage("simplify"))
+PROFILE = (Stage("probe"), Stage("profile", "exclusive"))
 # The plan comes before calibration: no ranges are collected that no candidate needs.
 PREPARATION = (Stage("probe"), *INSPECTION, Stage("plan"), Stage("calibrate"))
-# Quality before latency: an evaluation may share the machine, a measurement may not.
-JUDGEMENT = (Stage("evaluate"), Stage("measure", "exclusive"), Stage("check", "exclusive"), Stage("package"))
+# Quality before latency: an evaluation may share the machine, a measurement may not. The plain conversion is
+# a row to compare with, so that it takes nothing from the time budget of the candidates before it.
+JUDGEMENT = (
+    Stage("evaluate"),
+    Stage("plain"),
+    Stage("measure", "exclusive"),
+    Stage("check", "exclusive"),
+    Stage("package"),
+)
 BENCHMARK = (Stage("probe"), Stage("benchmark", "exclusive"))
 
 
@@ -153,8 +162,17 @@ def convert_to_onnx(
         return files.read("convert", Conversion)
 
 
-def inspect_model(model: Path | str, goal: Goal | None = None, run: Run | None = None) -> Inspection:
+def inspect_model(
+    model: Path | str, goal: Goal | None = None, run: Run | None = None, *, profile: bool = False
+) -> Inspection:
     """Say what a model is: its inputs and outputs, and what its graph holds before and after cleaning.
+
+    Args:
+        model: As for `optimize`.
+        goal: Only `signature`, `outputs`, `opset` and `fixed_shapes` count, and for a profile `threads` and
+            `batch_size`.
+        run: Progress, cancellation, limits.
+        profile: Whether to measure, on the CPU, what rewriting gains and the time per operator and layer.
 
     Raises:
         OptimizerError: Of the kind that says what the caller can do.
@@ -164,10 +182,11 @@ def inspect_model(model: Path | str, goal: Goal | None = None, run: Run | None =
     require_files(model)
     with open_workspace(run.workspace, goal, (model,)) as (files, finished):
         request = StageRequest(stage="convert", workspace=files.folder, upload=model, goal=goal)
-        Driver(request, run, finished).run_stages(INSPECTION)
+        Driver(request, run, finished).run_stages((*INSPECTION, *(PROFILE if profile else ())))
         return Inspection(
             conversion=files.read("convert", Conversion),
             simplification=files.read("simplify", Simplification),
+            rewritten=files.read("profile", Rewritten) if profile else None,
         )
 
 

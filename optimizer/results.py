@@ -6,7 +6,10 @@ from typing import Literal
 
 from optimizer.goal import Goal, Provider
 from optimizer.options import Options
+from optimizer.rewriting import Counts as Counts
+from optimizer.rewriting import Simplification as Simplification
 from optimizer.steps import Recipe
+from optimizer.timings import Profile
 
 Dimension = int | str | None
 Format = Literal[
@@ -73,26 +76,13 @@ class Conversion(Options):
     notes: tuple[str, ...] = ()
 
 
-class Counts(Options):
-    """What a graph holds."""
+class PlainConversion(Options):
+    """What became of the upload with tf2onnx alone."""
 
-    nodes: int
-    operators: dict[str, int]
-    parameters: int
-    macs: int | None
-    """Multiply-accumulates per item; None where a shape is unknown."""
-    file_bytes: int
-
-
-class Simplification(Options):
-    """What the lossless step changed."""
-
-    before: Counts
-    after: Counts
-    max_relative_difference: float
-    """Max-norm difference of the outputs before and after, on generated inputs."""
-    changes: tuple[str, ...] = ()
-    refusals: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    """Names of the inputs of the file; empty where there is none."""
+    refused: str = ""
+    """Why there is none; empty too where there was nothing to convert."""
 
 
 class Inspection(Options):
@@ -100,6 +90,16 @@ class Inspection(Options):
 
     conversion: Conversion
     simplification: Simplification
+    rewritten: Rewritten | None = None
+    """What rewriting gains, measured; None where that was not asked for."""
+
+
+class Rewritten(Options):
+    """Where the time goes before and after rewriting."""
+
+    gain: Interval | None
+    """Latency before / after, above 1 is faster; its n counts launches. None where nothing was rewritten."""
+    profile: Profile
 
 
 class Machine(Options):
@@ -170,7 +170,8 @@ class Measurement(Options):
     """One row of the benchmark."""
 
     model: str
-    """original, input, baseline, simplified, or a candidate's name."""
+    """original, plain (what tf2onnx alone makes of the upload), input, baseline, simplified, or a candidate's
+    name."""
     runtime: Runtime
     provider: str
     batch_size: int
@@ -231,8 +232,12 @@ class Measurements(Options):
     baseline: BaselineName = "baseline"
     """input: the converted file was faster than its simplified form, and stands for the baseline."""
     rows: tuple[Measurement, ...]
-    """original (the upload in its own runtime), input (or simplified, where the input is the baseline),
-    baseline; then the candidates."""
+    """original (the upload in its own runtime), plain (as tf2onnx alone converts it), input (or simplified,
+    where the input is the baseline), baseline; then the candidates."""
+    plain_refused: str = ""
+    """Why there is no row `plain`; empty where there is one, or where nothing was converted."""
+    rewritten: Rewritten | None = None
+    """What rewriting gains; None where it could not be measured."""
     notices: tuple[str, ...] = ()
 
 
@@ -273,8 +278,12 @@ class Outcome(Options):
     simplification: Simplification
     samples: Samples
     rows: tuple[Measurement, ...]
-    """The upload in its own runtime (original), the converted file (input) or, where that is the baseline,
-    its simplified form (simplified), and the baseline."""
+    """The upload in its own runtime (original), as tf2onnx alone converts it (plain), the converted file
+    (input) or, where that is the baseline, its simplified form (simplified), and the baseline."""
+    plain_refused: str = ""
+    """Why there is no row `plain`; empty where there is one, or where nothing was converted."""
+    rewritten: Rewritten | None = None
+    """Where the time goes before and after rewriting; None where it could not be measured."""
     candidates: tuple[Candidate, ...]
     confirmation: Confirmation
     artifact_sha256: str

@@ -31,6 +31,10 @@ def run(request: StageRequest, reporter: Reporter) -> None:
             from optimizer.stages.apply import run as run_stage
         case "evaluate":
             from optimizer.stages.evaluate import run as run_stage
+        case "plain":
+            from optimizer.stages.plain import run as run_stage
+        case "launch_plain":
+            from optimizer.stages.plain import run_tf2onnx as run_stage
         case "measure":
             from optimizer.stages.measure import run as run_stage
         case "check":
@@ -43,6 +47,10 @@ def run(request: StageRequest, reporter: Reporter) -> None:
             from optimizer.stages.launch import run as run_stage
         case "launch_original":
             from optimizer.stages.launch import run_original as run_stage
+        case "launch_operators":
+            from optimizer.stages.profile import run_operators as run_stage
+        case "profile":
+            from optimizer.stages.profile import run as run_stage
         case other:
             raise InvalidOptionsError(f"There is no stage {other}.")
     run_stage(request, reporter)

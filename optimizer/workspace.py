@@ -40,6 +40,11 @@ class Workspace:
         return self.folder / "simplified.onnx"
 
     @property
+    def plain(self) -> Path:
+        """The upload as tf2onnx alone converts it; not there where it fails, nor for an ONNX upload."""
+        return self.folder / "plain.onnx"
+
+    @property
     def ranges(self) -> Path:
         """Activation ranges from the calibration samples (npz)."""
         return self.folder / "ranges.npz"

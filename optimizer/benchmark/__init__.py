@@ -19,6 +19,8 @@ from optimizer.benchmark.measure import (
     measure_original,
     measure_pair,
 )
+from optimizer.benchmark.operators import time_per_operator
+from optimizer.benchmark.profile import make_profile
 
 __all__ = [
     "SCREENING_LAUNCHES",
@@ -33,6 +35,7 @@ __all__ = [
     "interval_of",
     "launch_feeds",
     "log_ratio",
+    "make_profile",
     "measure_alone",
     "measure_both",
     "measure_original",
@@ -40,6 +43,7 @@ __all__ = [
     "target_cpu_of",
     "time_blocks",
     "time_launch",
+    "time_per_operator",
     "usable_cores",
     "usable_memory_bytes",
 ]

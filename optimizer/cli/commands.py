@@ -137,11 +137,22 @@ def benchmark(
 
 
 @app.command()
-@with_goal("signature", "outputs", "opset", "fixed_shapes")
-def inspect(goal: GoalMaker, model: Model, as_json: AsJson = False) -> None:
-    """Say what a model is, what its graph holds, and how to write samples for it."""
+@with_goal("signature", "outputs", "opset", "fixed_shapes", "threads", "batch_size")
+def inspect(
+    goal: GoalMaker,
+    model: Model,
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile",
+            help="Measure on the CPU the time per operator and layer, before and after rewriting.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a model is, what its graph holds, what rewriting does, and how to write samples for it."""
     with running(as_json=as_json) as run:
-        inspection = pipeline.inspect_model(model, goal(), run)
+        inspection = pipeline.inspect_model(model, goal(), run, profile=profile)
     if as_json:
         print_json(inspection)
     else:

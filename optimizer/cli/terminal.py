@@ -16,8 +16,8 @@ from rich.text import Text
 
 from optimizer.errors import OptimizerError
 from optimizer.isolation import StageEvent, printable
-from optimizer.package import table_rows
-from optimizer.results import Conversion, Inspection, Measurements, Outcome, TensorSpec
+from optimizer.package import gain_words, left_sentences, rewrite_sentences, table_rows, time_table
+from optimizer.results import Conversion, Inspection, Measurements, Outcome, Rewritten, TensorSpec
 
 # Progress and errors go to stderr, so that stdout holds the result alone.
 # A pipe or a log has no width of its own: take one that the table fits in.
@@ -123,7 +123,30 @@ def show_inspection(inspection: Inspection) -> None:
     )
     operators = ", ".join(f"{name} {count}" for name, count in after.operators.items())
     say(f"  {operators}")
+    for sentence in rewrite_sentences(simplification, inspection.rewritten):
+        say(f"  {sentence}")
+    for sentence in left_sentences(simplification):
+        say(f"  {sentence}")
+    if inspection.rewritten is not None:
+        show_profile(inspection.rewritten)
     say(f"A file of samples for it:\n{savez_line(conversion.inputs)}")
+
+
+def show_profile(rewritten: Rewritten) -> None:
+    """Print what rewriting gains, and where the time goes before and after it."""
+    profile = rewritten.profile
+    say(gain_words(rewritten))
+    for first, rows in (("operator", profile.operators), ("layer", profile.layers)):
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column(first, overflow="fold")
+        for heading in ("nodes", "before, ms", "after, ms"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for row in time_table(rows):
+            table.add_row(*map(cell, (row.name, row.nodes, row.before, row.after)))
+        table.add_section()
+        table.add_row("one run", "", f"{profile.before_ms:.3f}", f"{profile.after_ms:.3f}")
+        stdout.print(table)
+    say("Nodes as ONNX Runtime runs them; what its profiler costs is taken off.")
 
 
 def savez_line(inputs: tuple[TensorSpec, ...]) -> str:

@@ -150,7 +150,11 @@ def _convert(prepared: Prepared, request: _Request, *, exact: bool = False) -> t
     """Write the ONNX file and load it."""
     from optimizer.convert import tf2onnx_tool
     from optimizer.convert.quantized.dynamic_graph import expose_dynamic_kernels
-    from optimizer.convert.quantized.four_bit_graph import keep_four_bits, unpacks_four_bits
+    from optimizer.convert.quantized.four_bit_graph import (
+        keep_four_bits,
+        note_of_small_layers,
+        unpacks_four_bits,
+    )
     from optimizer.convert.quantized.trained_rounding import keep_trained_rounding, output_steps
 
     workspace = request.workspace
@@ -163,6 +167,7 @@ def _convert(prepared: Prepared, request: _Request, *, exact: bool = False) -> t
     rounds = expose_dynamic_kernels(proto, exact=exact)
     if unpacks_four_bits(workspace.original):
         rounds |= keep_four_bits(proto, exact=exact)
+        prepared = replace(prepared, notes=(*prepared.notes, *note_of_small_layers(proto)))
     if keep_trained_rounding(proto):
         prepared = replace(prepared, rounding="static", output_steps=output_steps(proto))
     if rounds:

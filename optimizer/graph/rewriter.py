@@ -48,8 +48,12 @@ class Report:
     """What was done, and what was recognized but left."""
 
     applied: Counter[str] = field(default_factory=Counter)
+    places: dict[str, list[str]] = field(default_factory=dict)
+    """By the name of the rewrite, a value of each node that it replaced."""
     left: dict[str, str] = field(default_factory=dict)
     """By the name of the node, why."""
+    left_by: dict[str, str] = field(default_factory=dict)
+    """By the name of the node, the name of the rewrite that recognized it."""
     wanted_opset: int = 0
     """The operator set that rewrites which fit would need."""
 
@@ -177,14 +181,15 @@ def _try(node: ir.Node, rewrite: Rewrite, model: ir.Model, report: Report) -> No
     try:
         new = rewrite.replace(node, build)
     except LeftAsItIs as reason:
-        what = rewrite.name.replace("_", " ")
-        report.left[node.name or node.outputs[0].name or node.op_type] = f"{what}: {reason}"
+        name = node.name or node.outputs[0].name or node.op_type
+        report.left[name], report.left_by[name] = str(reason), rewrite.name
     if new is not None and opset < rewrite.opset:
         report.wanted_opset = max(report.wanted_opset, rewrite.opset)
         new = None
     if new is None:
         build.discard()
         return
+    report.places.setdefault(rewrite.name, []).append(node.name or node.outputs[0].name or "")
     _put(node, build, new, model)
     report.applied[rewrite.name] += 1
 

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from optimizer.errors import InvalidDataError, OptimizerError, ToolError
 from optimizer.external_data import PROTO_BYTES, give_back, withhold
+from optimizer.graph.layers import Layers
 from optimizer.graph.rewriter import Report, Rewrite, rewrite
 from optimizer.graph.rewrites import REWRITES
+from optimizer.graph.rewrites.words import in_words
 from optimizer.graph.structure import all_graphs, all_nodes, fingerprint, name_nodes, opset, true_inputs
 from optimizer.graph.verify import NotTheSameError, Values, Witness, check_same, restore_edges, witness
 from optimizer.model import Model, PassResult, first_line, from_proto
+from optimizer.rewriting import AppliedRewrite, LeftNode
 
 if TYPE_CHECKING:
     import onnx
@@ -76,36 +79,40 @@ def _simplified(
     current = original
     difference = 0.0
     refusals: list[str] = []
-    applied = Counter[str]()
-    left: dict[str, str] = {}
+    places: dict[str, list[str]] = {}
+    recognized = Report()
     for _ in range(_MAX_ROUNDS):
         before = fingerprint(current)
-        refusals = []  # of the last round: what failed on the raw graph may work on the cleaned one
+        # Of the last round: what failed on the raw graph may work on the cleaned one.
+        refusals, recognized = [], Report()
         tools = list(_TOOLS)
         while tools:
             tool = tools.pop(0)
             try:
-                proven = _proven(current, tool, expected, highest_opset)
+                after, change, report = _proven(current, tool, expected, highest_opset)
             except _Refused as refused:
                 if len(tool.rewrites) > 1:
                     tools = [_rewriting(each) for each in tool.rewrites] + tools
                 else:
                     refusals.append(f"{tool.name} was left out: {refused}.")
                 continue
-            if proven is not None:
-                current, difference, report = proven
-                applied += report.applied
-                left = report.left if tool.rewrites else left
+            recognized.left |= report.left
+            recognized.left_by |= report.left_by
+            if after is not current:
+                current, difference = after, change
+                for name, nodes in report.places.items():
+                    places.setdefault(name, []).extend(nodes)
         if fingerprint(current) == before:
             break
-    refusals.extend(f"Node {node} was recognized but left, {why}." for node, why in sorted(left.items()))
     refusals.extend(_unused_inputs(current, weights))
+    layers = Layers(original)
+    left = _left(recognized, layers)
     if fingerprint(current) == fingerprint(original):
-        return PassResult(model, (), tuple(refusals))
+        return PassResult(model, (), tuple(refusals), left=left)
     name_nodes(current)  # so that keep_float can name them
     result = from_proto(current)
-    changes = (*_sentences(applied), *_changes(original, result.to_proto()))
-    return PassResult(result, changes, tuple(refusals), difference)
+    changes = _changes(original, result.to_proto())
+    return PassResult(result, changes, tuple(refusals), difference, _applied(places, layers), left)
 
 
 class _Refused(Exception):  # noqa: N818  # an outcome that is written down, no error
@@ -114,10 +121,10 @@ class _Refused(Exception):  # noqa: N818  # an outcome that is written down, no 
 
 def _proven(
     before: onnx.ModelProto, tool: _Tool, expected: Witness, highest_opset: int | None
-) -> tuple[onnx.ModelProto, float, Report] | None:
-    """The tool's result, its max-norm difference from the original, and what the rewrites did.
+) -> tuple[onnx.ModelProto, float, Report]:
+    """The tool's result, its max-norm difference from the original, and what the rewrites did and left.
 
-    None where it changed nothing.
+    The given model where it changed nothing.
     """
     report = Report()
     try:
@@ -129,11 +136,11 @@ def _proven(
         logger.info("a simplification tool failed", exc_info=error)
         raise _Refused(f"it failed with {type(error).__name__}: {first_line(error)}") from error
     if after is before:
-        return None
+        return before, 0.0, report
     try:
         restore_edges(before, after)
         if fingerprint(after) == fingerprint(before):
-            return None  # only names differ
+            return before, 0.0, report  # only names differ
         if not tool.rewrites and opset(after) != opset(before):
             raise NotTheSameError("it has another operator set")
         growth, extra = (_TABLE_GROWTH, _TABLE_BYTES) if tool.rewrites else (_GROWTH, _GROWTH_BYTES)
@@ -209,14 +216,31 @@ _TOOLS = (
 )
 
 
-def _sentences(applied: Counter[str]) -> tuple[str, ...]:
-    """What was rewritten, in words.
+def _applied(places: Mapping[str, Sequence[str]], layers: Layers) -> tuple[AppliedRewrite, ...]:
+    """What was rewritten, from the nodes that each rewrite replaced."""
+    return tuple(
+        AppliedRewrite(
+            name=name,
+            words=in_words(name),
+            count=len(nodes),
+            layers=tuple(dict.fromkeys(layers.layer_of(node) or node for node in nodes)),
+        )
+        for name, nodes in sorted(places.items())
+    )
 
-    >>> _sentences(Counter({"fuse_gelu": 2, "fold_affine": 1}))
-    ('rewrote: fold affine, fuse gelu (2)',)
-    """
-    counted = (f"{name.replace('_', ' ')}{f' ({n})' * (n > 1)}" for name, n in sorted(applied.items()))
-    return ("rewrote: " + ", ".join(counted),) if applied else ()
+
+def _left(report: Report, layers: Layers) -> tuple[LeftNode, ...]:
+    """What was recognized but left."""
+    return tuple(
+        LeftNode(
+            node=node,
+            layer=layers.layer_of(node) or node,
+            rewrite=report.left_by[node],
+            words=in_words(report.left_by[node]),
+            reason=reason,
+        )
+        for node, reason in sorted(report.left.items())
+    )
 
 
 def _unused_inputs(proto: onnx.ModelProto, weights: Collection[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from optimizer.package.example import example_source
 from optimizer.package.manifest import Manifest, make_manifest
+from optimizer.package.profile import gain_words, left_sentences, rewrite_sentences, time_table
 from optimizer.package.report import render_report
 from optimizer.package.rows import Row, table_rows
 from optimizer.package.write import write_package
@@ -10,8 +11,12 @@ __all__ = [
     "Manifest",
     "Row",
     "example_source",
+    "gain_words",
+    "left_sentences",
     "make_manifest",
     "render_report",
+    "rewrite_sentences",
     "table_rows",
+    "time_table",
     "write_package",
 ]

@@ -16,7 +16,7 @@ class Fits(Options):
     cpu: str
     """In words: "x86-64 with VNNI"."""
     reduce_range: bool | None
-    """Whether weights use 7 of 8 bits; None where no weight is an integer."""
+    """Whether weights use 7 of 8 bits; None where no weight is an integer, or the upload brought its own."""
     note: str
     """Why, and what to do on another processor."""
 
@@ -56,7 +56,7 @@ def where_it_fits(outcome: Outcome) -> Fits:
         reduced, cpu = None, "any, but made for GPUs"
         note = "CPUs compute float16 in float32, so the file is slower there than the baseline."
     else:
-        reduced, cpu, note = None, "any", "All weights are floating-point numbers."
+        reduced, (cpu, note) = None, _words_of_upload(outcome)
     return Fits(provider=provider, cpu=cpu, reduce_range=reduced, note=note)
 
 
@@ -66,6 +66,39 @@ def session_options(outcome: Outcome) -> SessionOptions:
         providers=(PROVIDERS[provider_of(outcome)],),
         intra_op_num_threads=outcome.goal.threads or 1,  # filled in, as the provider is
         batch_size=outcome.goal.batch_size,
+    )
+
+
+_INTEGER_OPERATORS = {
+    "ConvInteger",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "DynamicQuantizeLSTM",
+    "DynamicQuantizeMatMul",
+    "MatMulInteger",
+    "MatMulIntegerToFloat",
+    "QAttention",
+    "QGemm",
+    "QLinearConv",
+    "QLinearMatMul",
+}
+_FOUR_BIT_OPERATORS = {"GatherBlockQuantized", "MatMulNBits"}
+
+
+def _words_of_upload(outcome: Outcome) -> tuple[str, str]:
+    """Of the baseline, which keeps the numbers that the upload came with."""
+    operators = {name.rpartition(".")[2] for name in outcome.simplification.after.operators}
+    four = ", ".join(sorted(operators & _FOUR_BIT_OPERATORS))
+    if four:
+        return "any", f"Weights have 4 bits, as in the upload ({four}: operators of ONNX Runtime's own)."
+    if not operators & _INTEGER_OPERATORS:
+        return "any", "All weights are floating-point numbers."
+    if outcome.conversion.runtime != "ONNX Runtime":
+        return "any", "Weights are 8-bit integers, as in the upload; unsigned, so that no sum saturates."
+    return (
+        "as the upload",
+        "Weights are integers, as in the upload. Where they are signed, with 8 bits, and activations "
+        "unsigned, integer sums can saturate on x86-64 CPUs without VNNI.",
     )
 
 

@@ -20,6 +20,7 @@ from optimizer.results import (
     Outcome,
     Parity,
     Quality,
+    Rewritten,
     Runtime,
     Samples,
     Simplification,
@@ -98,10 +99,14 @@ class Manifest(Options):
     goal: Goal
     conversion: ConversionFacts
     simplification: Simplification
+    rewritten: Rewritten | None
+    """What rewriting gains, and the time per operator and layer before and after it."""
     samples: SampleFacts
     measurements: tuple[Measurement, ...]
-    """The upload in its own runtime (original), the converted file (input) or, where that is the baseline,
-    its simplified form (simplified), the baseline."""
+    """The upload in its own runtime (original), as tf2onnx alone converts it (plain), the converted file
+    (input) or, where that is the baseline, its simplified form (simplified), the baseline."""
+    plain_refused: str
+    """Why there is no row `plain`; empty where there is one, or where nothing was converted."""
     candidates: tuple[Candidate, ...]
     """What each recipe made, with its screening figures, or why it was refused."""
     check: CheckFacts
@@ -136,8 +141,10 @@ def make_manifest(outcome: Outcome, weights: FileFacts | None = None) -> Manifes
             **{name: getattr(conversion, name) for name in ConversionFacts.model_fields}
         ),
         simplification=outcome.simplification,
+        rewritten=outcome.rewritten,
         samples=sample_facts(samples),
         measurements=outcome.rows,
+        plain_refused=outcome.plain_refused,
         candidates=outcome.candidates,
         check=CheckFacts(quality=check.quality, measurements=check.measurements),
         machine=outcome.machine,

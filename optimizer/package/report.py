@@ -7,6 +7,7 @@ from importlib.resources import files
 
 from optimizer.package.fits import session_options, where_it_fits
 from optimizer.package.manifest import PRODUCT, installed_version, package_versions, sample_facts
+from optimizer.package.profile import gain_words, left_sentences, rewrite_sentences, time_table
 from optimizer.package.rows import Row, judged, measured, table_rows
 from optimizer.package.words import (
     latency_words,
@@ -60,6 +61,10 @@ def render_report(outcome: Outcome) -> str:
         qualities=tuple(map(_quality_cells, outcome.confirmation.quality)),
         providers=tuple(map(_provider_cells, outcome.confirmation.measurements)),
         graph=graph_rows(outcome.simplification.before, outcome.simplification.after),
+        rewrites=rewrite_sentences(outcome.simplification, outcome.rewritten),
+        left=left_sentences(outcome.simplification),
+        gain_words=gain_words,
+        time_table=time_table,
         samples=sample_facts(outcome.samples),
         fits=where_it_fits(outcome),
         session=session_options(outcome),

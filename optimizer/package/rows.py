@@ -20,6 +20,10 @@ from optimizer.results import Candidate, Measurement, Outcome, Quality
 
 CHOSEN = "*"
 
+PLAIN = "plain conversion (tf2onnx alone)"
+
+Kind = Literal["original", "plain", "input", "baseline", "candidate"]
+
 
 @dataclass(frozen=True)
 class Row:
@@ -37,19 +41,24 @@ class Row:
     verdict: str
     mark: str
     """`*` for the choice."""
-    kind: Literal["original", "input", "baseline", "candidate"]
-    """input: the converted file, or its simplified form where the converted one is the baseline."""
+    kind: Kind
+    """plain: what tf2onnx alone gives; input: the converted file, or its simplified form where the converted
+    one is the baseline."""
     latency_ms: float | None
     """None where nothing was measured."""
 
 
 def table_rows(outcome: Outcome) -> tuple[Row, ...]:
-    """The upload in its own runtime, the converted file, the baseline, then each candidate.
+    """The upload in its own runtime and by tf2onnx alone, the converted file, the baseline, each candidate.
 
     Where the final check measured a model anew, its figures stand: they alone decided.
     """
+    references = [_reference_row(outcome, row) for row in outcome.rows]
+    if outcome.plain_refused:
+        place = sum(row.kind == "original" for row in references)
+        references.insert(place, _refused_plain(outcome.plain_refused))
     return (
-        *(_reference_row(outcome, row) for row in outcome.rows),
+        *references,
         *(_candidate_row(outcome, candidate) for candidate in outcome.candidates),
     )
 
@@ -87,13 +96,11 @@ def baseline_quality(outcome: Outcome) -> Quality | None:
 
 
 def _reference_row(outcome: Outcome, row: Measurement) -> Row:
-    kind: Literal["original", "input", "baseline"] = (
-        "original" if row.model == "original" else "baseline" if row.model == "baseline" else "input"
-    )
-    final = row if kind == "original" else measured(outcome, row.model) or row
+    kind = _KINDS.get(row.model, "input")
+    final = measured(outcome, row.model) or row if kind in ("input", "baseline") else row
     quality = baseline_quality(outcome) if kind == "baseline" else None
     return Row(
-        name=f"original ({row.runtime})" if kind == "original" else row.model,
+        name=_name(outcome, row, kind),
         size=size_words(final.size_bytes),
         latency=latency_words(final.latency_ms),
         ratio=ratio_words(final.ratio) if final.ratio else "1x" if kind == "baseline" else NOTHING,
@@ -103,6 +110,35 @@ def _reference_row(outcome: Outcome, row: Measurement) -> Row:
         mark=CHOSEN if outcome.confirmation.chosen.name == row.model else "",
         kind=kind,
         latency_ms=final.latency_ms,
+    )
+
+
+_KINDS: dict[str, Kind] = {"original": "original", "plain": "plain", "baseline": "baseline"}
+"""All others are what was converted: input, simplified."""
+
+
+def _name(outcome: Outcome, row: Measurement, kind: Kind) -> str:
+    match kind:
+        case "original":
+            return f"original ({row.runtime})"
+        case "plain":
+            return PLAIN
+    # What its author wrote: an ONNX upload has no other plain conversion.
+    return f"{row.model} (as uploaded)" if row.sha256 == outcome.upload_sha256 else row.model
+
+
+def _refused_plain(reason: str) -> Row:
+    return Row(
+        name=PLAIN,
+        size=NOTHING,
+        latency=NOTHING,
+        ratio=NOTHING,
+        quality=NOTHING,
+        loss=NOTHING,
+        verdict=f"none: {reason}",
+        mark="",
+        kind="plain",
+        latency_ms=None,
     )
 
 

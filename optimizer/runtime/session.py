@@ -81,6 +81,10 @@ class Session:
             counts[part.ep_name] += len(part.get_nodes())
         return dict(counts)
 
+    def end_profile(self) -> Path:
+        """The file that the profiler wrote; only of a session that was opened with `profile`, and once."""
+        return Path(self._loaded.end_profiling())
+
     def bind(self, feeds: Mapping[str, NDArray[Any]]) -> BoundRun:
         """Copy the inputs to the provider's device once, for runs that neither copy in nor out.
 
@@ -132,13 +136,16 @@ class BoundRun:
         return {spec.name: value for spec, value in zip(self._session.outputs, values, strict=True)}
 
 
-def open_session(path: Path, provider: Provider = "cpu", threads: int = 1) -> Session:
+def open_session(
+    path: Path, provider: Provider = "cpu", threads: int = 1, profile: Path | None = None
+) -> Session:
     """Load a model with all of ONNX Runtime's optimizations.
 
     Args:
         path: An ONNX file.
         provider: Where it must run; for cuda, nodes without a CUDA kernel run on the CPU (see `placement`).
         threads: Threads within one operator. Operators run one after another.
+        profile: How the file of the profiler shall begin, its folder included; left out: no profiler.
 
     Raises:
         UnavailableProviderError: If ONNX Runtime fell back to another provider; names what is missing.
@@ -149,6 +156,8 @@ def open_session(path: Path, provider: Provider = "cpu", threads: int = 1) -> Se
     if provider == "cuda":
         cuda.preload()
     options = native.session_options(threads, "ORT_ENABLE_ALL")
+    if profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile)
     try:
         loaded = native.make_session(path, options, provider)
     except OptimizerError as error:

@@ -24,16 +24,11 @@ from optimizer.search.explain import (
     explain_placement,
     explain_quality,
     explain_refutation,
-    explain_size,
-    explain_speed,
-    explain_unlock,
-    is_synthetic,
 )
+from optimizer.search.gain import obstacle_to_gain
+from optimizer.search.unlock import explain_unlock, is_synthetic
 
 BASELINE = "baseline"
-
-SIZE_RATIO = 0.98
-"""With goal size, the low end of the ratio may be this: not slower, as far as can be told."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ def choose(candidates: Sequence[Candidate], goal: Goal, samples: Samples, baseli
             continue
         verdict = worst_verdict(candidate.quality)
         choosable.append(_Choosable(candidate, measurement, verdict, _merit(measurement, goal)))
-    unlock = explain_unlock(candidates, goal, samples)
+    unlock = explain_unlock(candidates, goal, samples, baseline)
     if not choosable:
         reason = explain_baseline(goal, [candidate.measurement is not None for candidate in candidates])
         return Choice(name=BASELINE, reasons=(reason,), rejected=rejected, unlock=unlock)
@@ -108,7 +103,7 @@ def confirm(
     """
     if choice.name == BASELINE:
         return choice
-    obstacle = _judged(quality) or _gained(measurement, goal, baseline)
+    obstacle = _judged(quality) or obstacle_to_gain(measurement, goal, baseline)
     launches = measurement.ratio.n if measurement.ratio else 0
     if not obstacle and launches < WINNER_LAUNCHES:
         obstacle = f"was measured in {launches} launches; a winner needs {WINNER_LAUNCHES}"
@@ -128,7 +123,7 @@ def _obstacle(candidate: Candidate, goal: Goal, samples: Samples, baseline: Meas
         return obstacle
     if candidate.measurement is None:
         return "was not measured"
-    if obstacle := _gained(candidate.measurement, goal, baseline):
+    if obstacle := obstacle_to_gain(candidate.measurement, goal, baseline):
         return obstacle
     synthetic = candidate.recipe.needs_calibration and is_synthetic(samples)
     unverified = worst_verdict(candidate.quality) == "unverified"
@@ -141,18 +136,6 @@ def _judged(quality: Sequence[Quality]) -> str:
     if not quality:
         return "was not judged"
     return explain_excess(quality) if any(map(exceeds, quality)) else ""
-
-
-def _gained(measurement: Measurement, goal: Goal, baseline: Measurement) -> str:
-    """Why a row is no gain by what the goal optimizes for; "" where it is one."""
-    ratio = measurement.ratio
-    if ratio is None:
-        return "was not compared with the baseline"
-    if goal.optimize_for != "size":
-        return "" if ratio.low > 1 else explain_speed(ratio)
-    if not measurement.size_bytes < baseline.size_bytes:
-        return f"is {explain_size(measurement.size_bytes, baseline.size_bytes)}"
-    return "" if ratio.low >= SIZE_RATIO else explain_speed(ratio)
 
 
 def _merit(measurement: Measurement, goal: Goal) -> float:

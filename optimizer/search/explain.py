@@ -6,10 +6,7 @@ from collections.abc import Sequence
 
 from optimizer.evaluate import metric_family, over_budget
 from optimizer.goal import Goal
-from optimizer.results import Candidate, Choice, Interval, Measurement, Quality, Samples
-
-ENOUGH_CALIBRATION_SAMPLES = 500
-ENOUGH_EVALUATION_SAMPLES = 1000
+from optimizer.results import Choice, Interval, Measurement, Quality
 
 SYNTHETIC = (
     "it was calibrated on generated inputs, so what it loses on real ones is unverified; it is chosen only "
@@ -137,53 +134,6 @@ def with_original(choice: Choice, original: Measurement | None, rows: Sequence[M
     """The choice, opened by the sentence that the upload's own runtime beats every row, where it does."""
     sentence = explain_original(original, rows) if original else ""
     return choice.model_copy(update={"reasons": (sentence, *choice.reasons)}) if sentence else choice
-
-
-def explain_unlock(candidates: Sequence[Candidate], goal: Goal, samples: Samples) -> tuple[str, ...]:
-    """Which file of the user's would unlock what; empty where nothing more would help."""
-    unlocks: list[str] = []
-    static = any(candidate.recipe.needs_calibration for candidate in candidates)
-    if static and is_synthetic(samples):
-        file = f"A calibration file with some {ENOUGH_CALIBRATION_SAMPLES} real samples"
-        if samples.source == "generated" and not goal.allow_synthetic_calibration:
-            gain = ", or allow_synthetic_calibration, would let static INT8 be chosen"
-        else:  # it may be chosen: judged on real samples, or allowed
-            gain = " could find better ranges for static INT8"
-        unlocks.append(f"{file}{gain}; here it was calibrated on generated inputs.")
-    if samples.source == "generated":
-        unlocks.append(
-            "An evaluation file with labels would let the accuracy be measured; without one nothing is "
-            "called accuracy."
-        )
-        return tuple(unlocks)
-    held_back = len(samples.check)
-    if samples.unverified:
-        unlocks.append(
-            f"More samples ({ENOUGH_CALIBRATION_SAMPLES} or so) would let some be held back for judging: "
-            f"with {held_back} all of them calibrate, and the verdict is unverified."
-        )
-    elif samples.same_samples:
-        unlocks.append(
-            "More samples would let choice and verdict use different ones: both rest on the same "
-            f"{held_back}."
-        )
-    if not samples.labelled:
-        unlocks.append(
-            "An evaluation file with labels would let the accuracy itself be judged, not the distance from "
-            "the baseline's answers."
-        )
-    unprovable = any(one.verdict == "within" for candidate in candidates for one in candidate.quality)
-    if unprovable and not samples.unverified and not samples.same_samples:
-        unlocks.append(
-            f"More evaluation samples ({ENOUGH_EVALUATION_SAMPLES} or so) could prove a loss that is within "
-            f"the budget by estimate only; {held_back} are too few for that."
-        )
-    return tuple(unlocks)
-
-
-def is_synthetic(samples: Samples) -> bool:
-    """Whether static candidates were calibrated on generated inputs."""
-    return samples.source == "generated" or not samples.calibration
 
 
 def _explain_loss(quality: Quality, *, several: bool) -> str:

@@ -8,8 +8,7 @@ from optimizer.convert.scan import scan
 from optimizer.errors import InvalidOptionsError
 from optimizer.isolation import Reporter
 from optimizer.results import Measurement, Measurements
-from optimizer.stages.launch import launcher
-from optimizer.stages.measure import settings_for
+from optimizer.stages.launch import launcher, settings_for
 from optimizer.workspace import StageRequest
 
 

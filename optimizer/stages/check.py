@@ -20,8 +20,7 @@ from optimizer.results import (
 from optimizer.runtime import open_session
 from optimizer.search import BASELINE, choose, confirm, with_original
 from optimizer.stages.evaluate import made_candidates
-from optimizer.stages.launch import launcher
-from optimizer.stages.measure import settings_for
+from optimizer.stages.launch import launcher, settings_for
 from optimizer.stages.samples import open_judging
 from optimizer.workspace import StageRequest
 

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from optimizer.benchmark import LaunchRequest, LaunchTimes, launch_feeds, time_blocks, time_launch
+from optimizer.benchmark import (
+    SCREENING_LAUNCHES,
+    LaunchRequest,
+    LaunchTimes,
+    MeasureSettings,
+    launch_feeds,
+    time_blocks,
+    time_launch,
+)
 from optimizer.isolation import Reporter, run_nested
-from optimizer.results import Conversion
+from optimizer.results import Conversion, Probe
 from optimizer.workspace import StageRequest
 
 LAUNCH_TIMEOUT_S = 300.0
@@ -29,6 +37,18 @@ def run_original(request: StageRequest, reporter: Reporter) -> None:
     [times_ms] = time_blocks([lambda: original.run(feeds)], launch.budget_s)
     times = LaunchTimes.of(times_ms, batch_size=batch_size)
     reporter.result(times.model_dump(mode="json"))
+
+
+def settings_for(request: StageRequest, launches: int = SCREENING_LAUNCHES) -> MeasureSettings:
+    """How this job measures: on the user's samples where there are any, since time may hang on them."""
+    probe = request.files.read("probe", Probe)
+    return MeasureSettings(
+        provider=probe.provider,
+        threads=probe.threads,
+        batch_size=probe.goal.batch_size,
+        launches=launches,
+        samples=request.calibration or request.evaluation,
+    )
 
 
 def launcher(request: StageRequest, stage: str = "launch") -> Callable[[LaunchRequest], LaunchTimes]:

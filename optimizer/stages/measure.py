@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from optimizer.benchmark import (
-    SCREENING_LAUNCHES,
     Launch,
     MeasureSettings,
     measure_alone,
@@ -15,22 +15,19 @@ from optimizer.benchmark import (
 from optimizer.errors import OptimizerError
 from optimizer.isolation import Reporter
 from optimizer.model import file_bytes, sha256
-from optimizer.results import BaselineName, Conversion, Measurement, Measurements, Probe
+from optimizer.results import (
+    BaselineName,
+    Conversion,
+    Interval,
+    Measurement,
+    Measurements,
+    PlainConversion,
+    Rewritten,
+)
 from optimizer.stages.evaluate import made_candidates
-from optimizer.stages.launch import launcher
+from optimizer.stages.launch import launcher, settings_for
+from optimizer.stages.profile import measure_profile
 from optimizer.workspace import StageRequest, Workspace
-
-
-def settings_for(request: StageRequest, launches: int = SCREENING_LAUNCHES) -> MeasureSettings:
-    """How this job measures: on the user's samples where there are any, since time may hang on them."""
-    probe = request.files.read("probe", Probe)
-    return MeasureSettings(
-        provider=probe.provider,
-        threads=probe.threads,
-        batch_size=probe.goal.batch_size,
-        launches=launches,
-        samples=request.calibration or request.evaluation,
-    )
 
 
 def run(request: StageRequest, reporter: Reporter) -> None:
@@ -41,6 +38,11 @@ def run(request: StageRequest, reporter: Reporter) -> None:
     baseline, rows = measure_baseline(files, settings, launch)
     reporter.progress(0.1, "the upload in its own runtime")
     originals, notices = measure_upload(request, files.baseline(baseline), settings)
+    reporter.progress(0.13, "the upload as tf2onnx alone converts it")
+    plain, plain_refused = measure_plain(files, files.baseline(baseline), settings, launch)
+    reporter.progress(0.16, "time per operator")
+    rewritten, problems = measure_rewritten(request, rows, settings)
+    notices += problems
     for index, candidate in enumerate(candidates):
         reporter.progress(0.2 + 0.8 * index / len(candidates), candidate.name)
         path = files.candidate(candidate.name)
@@ -48,8 +50,16 @@ def run(request: StageRequest, reporter: Reporter) -> None:
             rows.append(measure_pair(candidate.name, files.baseline(baseline), path, settings, launch))
         except OptimizerError as error:  # it costs this candidate: one that was not measured is not chosen
             notices.append(f"{candidate.name} could not be measured: {error.message}")
-    measurements = Measurements(baseline=baseline, rows=(*originals, *rows), notices=tuple(notices))
-    files.write("measure", measurements)
+    files.write(
+        "measure",
+        Measurements(
+            baseline=baseline,
+            rows=(*originals, *plain, *rows),
+            plain_refused=plain_refused,
+            rewritten=rewritten,
+            notices=tuple(notices),
+        ),
+    )
 
 
 def measure_baseline(
@@ -93,3 +103,53 @@ def measure_upload(
     upload = request.upload or files.original
     known = {"size_bytes": file_bytes(upload), "sha256": sha256(upload)}
     return [row.model_copy(update={"provider": "cpu", **known})], []
+
+
+def measure_plain(
+    files: Workspace, baseline: Path, settings: MeasureSettings, launch: Launch
+) -> tuple[list[Measurement], str]:
+    """The row of the upload as tf2onnx alone converts it; none for an ONNX upload, which is the row `input`.
+
+    Returns:
+        The row, or why there is none.
+    """
+    plain = files.read("plain", PlainConversion)
+    if not plain.inputs:
+        return [], plain.refused
+    ours = {spec.name for spec in files.read("convert", Conversion).inputs}
+    if set(plain.inputs) != ours and len(ours) > 1:
+        settings = settings.model_copy(update={"samples": None})  # which are named like our inputs
+    try:
+        return [measure_pair("plain", baseline, files.plain, settings, launch)], ""
+    except OptimizerError as error:
+        return [], f"what tf2onnx alone writes does not run: {error.message.rstrip('.')}"
+
+
+def measure_rewritten(
+    request: StageRequest, rows: Sequence[Measurement], settings: MeasureSettings
+) -> tuple[Rewritten | None, list[str]]:
+    """What rewriting gains, from the rows of both files, and where the time goes.
+
+    Returns:
+        Both, or what kept the profile from being taken.
+    """
+    try:
+        profile = measure_profile(request, settings)
+    except OptimizerError as error:  # the choice does without it
+        return None, [f"The time per operator could not be measured: {error.message}"]
+    return Rewritten(gain=gain_of(rows), profile=profile), []
+
+
+def gain_of(rows: Sequence[Measurement]) -> Interval | None:
+    """Latency of the converted file / latency of the rewritten one; None where both are one file.
+
+    Args:
+        rows: From `measure_baseline`: each ratio is to the baseline, whichever of the two that is.
+    """
+    ratios = {row.model: row.ratio for row in rows if row.ratio is not None}
+    if "simplified" in ratios:
+        return ratios["simplified"]
+    ratio = ratios.get("input")
+    if ratio is None:
+        return None
+    return Interval(estimate=1 / ratio.estimate, low=1 / ratio.high, high=1 / ratio.low, n=ratio.n)

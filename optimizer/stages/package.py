@@ -40,6 +40,8 @@ def run(request: StageRequest, reporter: Reporter) -> None:
         simplification=files.read("simplify", Simplification),
         samples=plan.samples,
         rows=tuple(row for row in measurements.rows if row.model not in names),
+        plain_refused=measurements.plain_refused,
+        rewritten=measurements.rewritten,
         candidates=candidates,
         confirmation=confirmation,
         artifact_sha256=sha256(artifact),

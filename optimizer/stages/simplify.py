@@ -23,6 +23,8 @@ def run(request: StageRequest, reporter: Reporter) -> None:
             before=count(model),
             after=count(result.model),
             max_relative_difference=result.difference,
+            rewrites=result.rewrites,
+            left=result.left,
             changes=result.changes,
             refusals=result.refusals,
         ),

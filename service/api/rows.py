@@ -15,7 +15,8 @@ class BenchmarkRow(Options):
     """One measurement."""
 
     model: str
-    """original (the upload in its own runtime), input, baseline, simplified, or a candidate's name."""
+    """original (the upload in its own runtime), plain (as tf2onnx alone converts it), input (as converted or
+    uploaded), baseline, simplified, or a candidate's name."""
     chosen: bool
     phase: Literal["screening", "check", "benchmark"]
     """screening: few launches, to choose; check: the choice once more, which decides; benchmark: a job of

@@ -90,7 +90,7 @@ def measure(name: str, folder: Path, launches: int) -> Rewritten:
     except OptimizerError as error:
         return Rewritten(words=error.message)
     nodes = [count(load_model(path)).nodes for path in (plain, slim, ours)]
-    rewrote = next((change for change in result.changes if change.startswith("rewrote")), "")
+    rewrote = ", ".join(f"{rewrite.name} ({rewrite.count})" for rewrite in result.rewrites)
     return Rewritten(
         changes=rewrote,
         nodes=(nodes[0], nodes[1], nodes[2]),

@@ -30,6 +30,11 @@ def test_optimize_writes_the_four_files_and_prints_the_same_outcome_as_json(
         "report.html",
     }
     assert (tmp_path / "out" / "model.onnx").stat().st_size == outcome.artifact_bytes
+    assert outcome.rewritten is not None
+    assert outcome.rewritten.gain is not None
+    operators = {row.name: row for row in outcome.rewritten.profile.operators}
+    assert operators["Conv"].before_ms > 0
+    assert operators["Conv"].after_ms > 0
     judged = [candidate for candidate in outcome.candidates if candidate.quality]
     assert len(judged) >= 2
     assert all(candidate.measurement is not None for candidate in judged)
@@ -99,9 +104,17 @@ def test_convert_and_inspect_end_a_model_where_outputs_says(
         "scores",
         "logits",
     ]
-    done = onnxpress.run("inspect", str(upload.model), *asked)
+    done = onnxpress.run("inspect", str(upload.model), "--profile", "--threads", "1", *asked)
     assert done.returncode == 0, done.stderr
-    assert Inspection.model_validate_json(done.stdout).conversion.outputs == conversion.outputs
+    inspection = Inspection.model_validate_json(done.stdout)
+    assert inspection.conversion.outputs == conversion.outputs
+    assert inspection.rewritten is not None
+    profile = inspection.rewritten.profile
+    for table in (profile.operators, profile.layers):
+        assert 0 < sum(row.before_ms for row in table) <= 1.001 * profile.before_ms
+        assert 0 < sum(row.after_ms for row in table) <= 1.001 * profile.after_ms
+    assert inspection.rewritten.gain is not None
+    assert inspection.rewritten.gain.n >= 2
 
 
 def test_convert_takes_an_operator_set_and_shapes(onnxpress: Command, upload: Upload, tmp_path: Path) -> None:

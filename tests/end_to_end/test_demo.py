@@ -21,7 +21,8 @@ def test_the_demo_shows_tensorflow_the_baseline_each_candidate_and_a_choice(
     outcome = Outcome.model_validate_json(done.stdout)
     assert outcome.conversion.runtime == "TensorFlow"
     assert outcome.conversion.parity is not None
-    assert {row.model for row in outcome.rows} == {"original", "input", "baseline"}
+    assert {row.model for row in outcome.rows} == {"original", "plain", "input", "baseline"}
+    assert outcome.plain_refused == ""
     measured = [candidate for candidate in outcome.candidates if candidate.measurement]
     assert len(measured) >= 3
     for candidate in measured:

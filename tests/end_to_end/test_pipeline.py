@@ -20,7 +20,7 @@ from optimizer.errors import InvalidDataError, InvalidOptionsError
 from optimizer.isolation import StageCancelledError, StageEvent
 from optimizer.results import Outcome
 
-MEASURING = {"measure", "check", "benchmark", "launch", "launch_original"}
+MEASURING = {"measure", "check", "benchmark", "launch", "launch_original", "launch_operators"}
 
 
 def test_a_cancelled_job_resumes_without_running_a_finished_stage_again(
@@ -48,7 +48,7 @@ def test_a_cancelled_job_resumes_without_running_a_finished_stage_again(
     outcome = optimize(upload.model, tmp_path / "out", data, goal, run)
     before = {"probe", "convert", "simplify", "plan", "calibrate"}
     assert before <= set(first)
-    assert set(second) == {"evaluate", "measure", "check", "package"}
+    assert set(second) == {"evaluate", "plain", "measure", "check", "package"}
     assert outcome.upload == "model.onnx"
     with pytest.raises(InvalidOptionsError, match="belongs to another model"):
         optimize(upload.model, tmp_path / "other", data, Goal(threads=2), run)

@@ -25,7 +25,9 @@ def overlaps_watched(folder: Path) -> Iterator[tuple[set[str], set[tuple[str, ..
         stages = stage_processes().items()
         # A launch is the measuring stage's own child.
         return {
-            pid: name for pid, (place, name) in stages if place.startswith(str(folder)) and name != "launch"
+            pid: name
+            for pid, (place, name) in stages
+            if place.startswith(str(folder)) and not name.startswith("launch")
         }
 
     def watch() -> None:

@@ -21,11 +21,14 @@ from optimizer.results import (
     OutputParity,
     Parity,
     Quality,
+    Rewritten,
     Samples,
     Simplification,
     TensorSpec,
 )
+from optimizer.rewriting import AppliedRewrite, LeftNode
 from optimizer.steps import QuantizeDynamic, QuantizeStatic, Recipe
+from optimizer.timings import Profile, TimeRow
 from optimizer.workspace import Workspace
 
 HOSTILE = "<script>alert('x')</script>"
@@ -56,6 +59,16 @@ def measurement(model: str, latency_ms: float, size: int, ratio: float | None, *
         fields
         | {"model": model, "latency_ms": latency_ms, "size_bytes": size, "ratio": interval or None}
         | more
+    )
+
+
+def time_row(name: str, nodes_before: int, before_ms: float, nodes_after: int, after_ms: float) -> TimeRow:
+    return TimeRow(
+        name=name,
+        nodes_before=nodes_before,
+        before_ms=before_ms,
+        nodes_after=nodes_after,
+        after_ms=after_ms,
     )
 
 
@@ -126,6 +139,23 @@ def outcome(workspace: Workspace) -> Outcome:
             before=before,
             after=counts,
             max_relative_difference=1.2e-7,
+            rewrites=(
+                AppliedRewrite(
+                    name="fuse_recurrence",
+                    words="a loop over the steps of a sequence became one LSTM",
+                    count=2,
+                    layers=("encoder/lstm", HOSTILE),
+                ),
+            ),
+            left=(
+                LeftNode(
+                    node="decoder/rnn/Loop",
+                    layer="decoder/rnn",
+                    rewrite="fuse_recurrence",
+                    words="a loop over the steps of a sequence became one LSTM",
+                    reason="its body is no LSTM, GRU or RNN",
+                ),
+            ),
             changes=("folded 7 BatchNormalization nodes into Conv", f"dropped {HOSTILE}"),
         ),
         samples=Samples(
@@ -139,6 +169,16 @@ def outcome(workspace: Workspace) -> Outcome:
             measurement("original", 1.93, 1_352_701, 0.16, runtime="TensorFlow"),
             measurement("input", 0.412, 1_260_010, 0.74),
             measurement("baseline", 0.305, 1_239_673, None),
+        ),
+        rewritten=Rewritten(
+            gain=Interval(estimate=4.1, low=3.9, high=4.3, n=3),
+            profile=Profile(
+                before_ms=1.75,
+                after_ms=0.4,
+                operators=(time_row("Loop", 2, 1.5, 0, 0.0), time_row("LSTM", 0, 0.0, 2, 0.25)),
+                layers=(time_row("encoder/lstm", 20, 1.25, 1, 0.2), time_row(HOSTILE, 20, 0.25, 1, 0.05)),
+                rewrites=(time_row("fuse_recurrence", 40, 1.5, 2, 0.25),),
+            ),
         ),
         candidates=(
             Candidate(

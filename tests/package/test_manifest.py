@@ -45,6 +45,16 @@ def test_every_measurement_keeps_its_interval_and_n(outcome: Outcome, workspace:
     assert manifest.check.quality[0].loss.n == 750
 
 
+def test_it_holds_the_time_per_operator_and_layer(outcome: Outcome, workspace: Workspace) -> None:
+    write_package(outcome, workspace)
+    manifest = json.loads((workspace.package / "manifest.json").read_text())
+    layers = manifest["rewritten"]["profile"]["layers"]
+    assert [row["name"] for row in layers] == ["encoder/lstm", "<script>alert('x')</script>"]
+    assert (layers[0]["before_ms"], layers[0]["after_ms"]) == (1.25, 0.2)
+    assert manifest["rewritten"]["gain"]["estimate"] == 4.1
+    assert manifest["simplification"]["left"][0]["layer"] == "decoder/rnn"
+
+
 def test_it_says_what_was_refused_and_why(outcome: Outcome, workspace: Workspace) -> None:
     manifest = Manifest.model_validate_json(written(outcome, workspace))
     assert manifest.candidates[2].refused == outcome.candidates[2].refused
@@ -132,3 +142,27 @@ def test_a_float_baseline_is_right_anywhere(outcome: Outcome) -> None:
     confirmation = outcome.confirmation.model_copy(update={"chosen": chosen})
     fits = make_manifest(outcome.model_copy(update={"confirmation": confirmation})).fits
     assert (fits.cpu, fits.reduce_range) == ("any", None)
+
+
+@pytest.mark.parametrize(
+    ("operators", "runtime", "cpu", "words"),
+    [
+        ({"QLinearConv": 3, "DequantizeLinear": 1}, "TFLite", "any", "8-bit integers, as in the upload"),
+        ({"com.microsoft.MatMulNBits": 2}, "TensorFlow", "any", "4 bits, as in the upload (MatMulNBits"),
+        ({"ConvInteger": 1}, "ONNX Runtime", "as the upload", "can saturate on x86-64 CPUs without VNNI"),
+        ({"Conv": 1, "MatMul": 2}, "TensorFlow", "any", "All weights are floating-point numbers."),
+    ],
+)
+def test_a_quantized_upload_is_not_called_float(
+    outcome: Outcome, operators: dict[str, int], runtime: str, cpu: str, words: str
+) -> None:
+    chosen = Choice(name="baseline", reasons=("nothing was faster",))
+    after = outcome.simplification.after.model_copy(update={"operators": operators})
+    changes = {
+        "confirmation": outcome.confirmation.model_copy(update={"chosen": chosen}),
+        "simplification": outcome.simplification.model_copy(update={"after": after}),
+        "conversion": outcome.conversion.model_copy(update={"runtime": runtime}),
+    }
+    fits = make_manifest(outcome.model_copy(update=changes)).fits
+    assert (fits.cpu, fits.reduce_range) == (cpu, None)
+    assert words in fits.note

@@ -143,6 +143,27 @@ def test_a_ratio_is_not_passed_off_as_a_quotient_of_latencies(outcome: Outcome) 
     assert "it is not the quotient of two latencies" in Page(render_report(outcome)).text
 
 
+def test_it_tells_rewrites_in_plain_words_with_their_layers_and_times(outcome: Outcome) -> None:
+    text = Page(render_report(outcome)).text
+    assert "The rewritten model runs at 4.10x the speed of the model before it" in text
+    assert "A loop over the steps of a sequence became one LSTM: 2 times, in encoder/lstm, <script>" in text
+    assert "These layers take 0.250 ms, before 1.500 ms." in text
+    assert "because its body is no LSTM, GRU or RNN" in text
+    assert "fuse_recurrence" not in text
+
+
+def test_it_shows_where_the_time_goes_before_and_after(outcome: Outcome) -> None:
+    cells = Page(render_report(outcome)).text.replace(" ", "")
+    assert "Loop2to01.5000.000LSTM0to20.0000.250onerun1.7500.400" in cells
+    assert "encoder/lstm20to11.2500.200" in cells
+
+
+def test_without_a_profile_it_still_tells_the_rewrites(outcome: Outcome) -> None:
+    text = Page(render_report(outcome.model_copy(update={"rewritten": None}))).text
+    assert "A loop over the steps of a sequence became one LSTM: 2 times" in text
+    assert "Where the time goes" not in text
+
+
 def test_every_notice_is_shown(outcome: Outcome) -> None:
     notices = ("of the samples", "of the final check")
     page = Page(render_report(outcome.model_copy(update={"notices": notices})))

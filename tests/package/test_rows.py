@@ -20,6 +20,32 @@ def test_the_first_row_is_the_upload_in_its_own_runtime(outcome: Outcome) -> Non
     assert names == ["original (TensorFlow)", "input", "baseline", "static_all", "dynamic", "static_conv"]
 
 
+def test_plain_conversion_is_a_row_to_compare_with(outcome: Outcome) -> None:
+    original, other, baseline = outcome.rows
+    plain = other.model_copy(update={"model": "plain"})
+    rows = table_rows(outcome.model_copy(update={"rows": (original, plain, other, baseline)}))
+    assert [row.name for row in rows[:3]] == [
+        "original (TensorFlow)",
+        "plain conversion (tf2onnx alone)",
+        "input",
+    ]
+    assert (rows[1].kind, rows[1].ratio[:5], rows[1].mark) == ("plain", "0.74x", "")
+
+
+def test_where_plain_conversion_fails_its_row_says_so(outcome: Outcome) -> None:
+    reason = "tf2onnx alone fails with KeyError: 'loop'"
+    row = table_rows(outcome.model_copy(update={"plain_refused": reason}))[1]
+    assert (row.name, row.verdict) == ("plain conversion (tf2onnx alone)", f"none: {reason}")
+    assert (row.latency, row.ratio, row.latency_ms) == ("-", "-", None)
+
+
+def test_an_onnx_upload_is_named_as_its_author_wrote_it(outcome: Outcome) -> None:
+    _, other, baseline = outcome.rows
+    same = other.model_copy(update={"sha256": outcome.upload_sha256})
+    rows = table_rows(outcome.model_copy(update={"rows": (same, baseline)}))
+    assert [row.name for row in rows[:2]] == ["input (as uploaded)", "baseline"]
+
+
 def test_the_chosen_row_shows_the_final_check_and_not_the_screening(outcome: Outcome) -> None:
     row = by_name(outcome)["static_all"]
     assert row.ratio == "2.46x (2.39 to 2.53, 5 launches)"

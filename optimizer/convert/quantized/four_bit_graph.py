@@ -23,6 +23,7 @@ from optimizer.convert.scan.savedmodel import read_savedmodel
 
 _DOMAIN = "com.microsoft"
 _LEAST_WEIGHTS = 1024
+_LEAST_ROWS = 8
 _LARGEST_BLOCK = 256
 
 
@@ -59,6 +60,32 @@ def keep_four_bits(proto: onnx.ModelProto, *, exact: bool = False) -> bool:
         proto.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
         drop_unused(graph)
     return changed
+
+
+def note_of_small_layers(proto: onnx.ModelProto) -> tuple[str, ...]:
+    """A sentence on the products whose 4-bit weights stay floats because they are few; none without one."""
+    lookup = look_up(proto.graph)
+    small = [
+        node.name or node.output[0]
+        for node in proto.graph.node
+        if node.op_type == "MatMul" and _is_small_grid(lookup.constants.get(node.input[1]))
+    ]
+    if not small:
+        return ()
+    names = ", ".join(small[:3]) + (f" and {len(small) - 3} more" if len(small) > 3 else "")
+    return (
+        f"the 4-bit weights of {names} were converted to float: under {_LEAST_WEIGHTS} weights packing them "
+        "saves nothing worth its time",
+    )
+
+
+def _is_small_grid(tensor: onnx.TensorProto | None) -> bool:
+    if tensor is None or tensor.data_type != TensorProto.FLOAT or len(tensor.dims) != 2:
+        return False
+    rows, columns = tensor.dims
+    # A few numbers lie on some grid by chance.
+    is_small = rows >= _LEAST_ROWS and rows * columns < _LEAST_WEIGHTS
+    return is_small and find_grid(numpy_helper.to_array(tensor)) is not None
 
 
 def _is_matrix(name: str, dtype: int, lookup: Lookup) -> bool:

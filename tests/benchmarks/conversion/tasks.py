@@ -15,6 +15,7 @@ from benchmarks.conversion import plain
 from benchmarks.conversion.records import Built, Converted, Plain
 from zoo import ZOO, ZooModel
 
+from optimizer.convert.plain import convert_plainly as plain_tf2onnx
 from optimizer.data import generate_inputs
 from optimizer.errors import OptimizerError
 from optimizer.goal import Goal
@@ -73,7 +74,7 @@ def convert_plainly(model: ZooModel, folder: Path) -> Plain:
     signature = model.signature or ("serving_default" if model.format == "savedmodel" else "serve")
     theirs, path = plain.registered(), folder / "plain.onnx"
     try:
-        path.write_bytes(plain.convert_plainly(original, signature).SerializeToString())
+        path.write_bytes(plain_tf2onnx(original, signature).SerializeToString())
         session = open_session(path)
         session.run(generate_inputs(session.inputs, 1, 0))
     except Exception as error:  # whatever tf2onnx raises; the row shows it
@@ -84,7 +85,7 @@ def convert_plainly(model: ZooModel, folder: Path) -> Plain:
 
     def plainly() -> Any:
         with plain.only(theirs):
-            return plain.convert_plainly(original, signature)
+            return plain_tf2onnx(original, signature)
 
     first_s = _cpu_s(_ours(original, signature))  # warms up
     repeats = 5 if first_s < _FAST_S else 3

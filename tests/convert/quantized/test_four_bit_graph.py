@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.parser
 import pytest
 from keras_models import convert, save_keras
 
-from optimizer.convert.quantized.four_bit_graph import keep_four_bits, unpacks_four_bits
+from optimizer.convert.quantized.four_bit_graph import keep_four_bits, note_of_small_layers, unpacks_four_bits
 from optimizer.convert.tf2onnx_tool import convert_savedmodel
 from optimizer.runtime import open_session
 from optimizer.workspace import Workspace
@@ -117,3 +118,24 @@ def test_activations_that_keras_rounds_too_run_as_integers(tmp_path: Path) -> No
 
 def test_a_float_model_is_not_looked_at(plain: Path) -> None:
     assert not unpacks_four_bits(plain)
+
+
+def test_few_weights_become_float_and_say_so() -> None:
+    rng = np.random.default_rng(0)
+    scales = rng.uniform(0.01, 0.1, 8)
+
+    def grid(rows: int) -> Any:
+        return (scales * rng.integers(-8, 8, (rows, 8))).astype(np.float32)
+
+    text = """
+        <ir_version: 8, opset_import: ["": 17]>
+        g (float[n, 16] x, float[n, 256] z) => (float[n, 8] a, float[n, 8] b, float[n, 8] c) {
+            [small] a = MatMul (x, few)  [floats] b = MatMul (x, any)  [large] c = MatMul (z, many)
+        }"""
+    proto = onnx.parser.parse_model(text)
+    weights = {"few": grid(16), "any": rng.normal(size=(16, 8)).astype(np.float32), "many": grid(256)}
+    for name, array in weights.items():
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    assert keep_four_bits(proto)
+    [note] = note_of_small_layers(proto)
+    assert note.startswith("the 4-bit weights of small were converted to float: under 1024 weights")

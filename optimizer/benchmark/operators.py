@@ -1,0 +1,146 @@
+"""Times each node of a model, in the process that it is called in: give it a fresh one.
+
+    own[i, run]  = duration of the node's calls - duration of what ran inside them     a Loop without its body
+    own[i]       = mean of the middle half over runs of own[i, run]
+    cost         = the least of own[i] / calls[i], at most (sum(own) - latency) / sum(calls)
+    time[i]      = (own[i] - calls[i] * cost) * k               with k <= 1 so that sum(time) <= latency
+
+ONNX Runtime's profiler takes some 2 microseconds in each call that it times, ten times what a small kernel
+takes; it also slows the kernels, and its clock counts whole microseconds. So the latency is measured without
+it. What the calls add up to beyond that is the profiler's: first a cost that is the same for each call, what
+a kernel that does next to nothing takes, then a share of all. Kernels under a microsecond stay rough.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from optimizer.benchmark.launch import LaunchRequest, launch_feeds
+from optimizer.errors import InvalidOptionsError
+from optimizer.runtime import KernelCall, open_session, profile_runs
+from optimizer.timings import NodeTime, OperatorTimes
+
+Node = tuple[str, str]
+"""Name and operator."""
+
+_LEAST_RUNS, _MOST_RUNS = 10, 2000
+
+
+def time_per_operator(request: LaunchRequest) -> tuple[OperatorTimes, ...]:
+    """Measure where the time of one or two models goes, node by node.
+
+    Args:
+        request: The files, quantized ones too; threads, batch size and samples as for `time_launch`. Of each
+            model half of the budget goes to runs without the profiler, half to runs under it.
+
+    Returns:
+        Of each model its nodes, as ONNX Runtime runs them after its own fusions, with the time of each in one
+        run; they add up to the latency, or less where threads wait between operators.
+
+    Raises:
+        InvalidOptionsError: If the provider is not cpu: on a GPU kernels run on after their calls return.
+        OptimizerError: If a model cannot be loaded, or cannot run on the inputs.
+    """
+    if request.provider != "cpu":
+        raise InvalidOptionsError(
+            f"Time per operator is measured on the CPU, not on {request.provider}.", hint="Use provider cpu."
+        )
+    return tuple(_times_of(path, request) for path in request.models)  # one copy of the weights at a time
+
+
+def _times_of(path: Path, request: LaunchRequest) -> OperatorTimes:
+    session = open_session(path, threads=request.threads)
+    _, feeds = launch_feeds(session.inputs, session.outputs, request)
+    latency_ms = _latency_ms(session.repeatable(feeds), request.budget_s / 2)
+    del session
+    return summed_up(profile_runs(path, feeds, request.threads, request.budget_s / 2), latency_ms)
+
+
+def _latency_ms(run: Callable[[], None], budget_s: float) -> float:
+    """One run, summed up as those under the profiler are: an interruption must not count in one alone."""
+    run()
+    times_ms: list[float] = []
+    deadline = time.perf_counter() + budget_s
+    while len(times_ms) < _LEAST_RUNS or (len(times_ms) < _MOST_RUNS and time.perf_counter() < deadline):
+        start = time.perf_counter_ns()
+        run()
+        times_ms.append((time.perf_counter_ns() - start) / 1e6)
+    return _middle_mean(times_ms)
+
+
+def summed_up(runs: Sequence[Sequence[KernelCall]], latency_ms: float) -> OperatorTimes:
+    """Turn what the profiler saw into times that add up to the latency at most; see the formula above.
+
+    Args:
+        runs: Of each run under the profiler its calls, in the order of their starts.
+        latency_ms: One run without the profiler.
+    """
+    calls: dict[Node, int] = defaultdict(int)
+    own_us: dict[Node, list[float]] = defaultdict(lambda: [0.0] * len(runs))
+    for number, run in enumerate(runs):
+        for call in run:
+            calls[call.node, call.op_type] += 1
+        for call, time_us in _own_times(run):
+            own_us[call.node, call.op_type][number] += time_us
+    calls_per_run = {node: count / len(runs) for node, count in calls.items()}
+    measured_ms = {node: _middle_mean(own_us[node]) / 1e3 for node in calls}
+    times_ms = _without_profiler(measured_ms, calls_per_run, latency_ms)
+    return OperatorTimes(
+        latency_ms=latency_ms,
+        profiler_ms=sum(measured_ms.values()) - sum(times_ms.values()),
+        nodes=tuple(
+            NodeTime(node=name, op_type=op_type, calls=calls_per_run[name, op_type], time_ms=time_ms)
+            for (name, op_type), time_ms in times_ms.items()
+        ),
+    )
+
+
+def _own_times(run: Sequence[KernelCall]) -> Iterator[tuple[KernelCall, float]]:
+    """Each call with its time without what ran inside it, and without the profiler between those calls."""
+    gap_us = _gap_us(run)
+    holding: list[tuple[KernelCall, list[float]]] = []  # the calls that hold the current one, with its likes
+    for call in run:
+        while holding and call.start_us >= holding[-1][0].start_us + holding[-1][0].duration_us:
+            yield _without(*holding.pop())
+        if holding:
+            holding[-1][1].append(call.duration_us + gap_us)
+        holding.append((call, []))
+    while holding:
+        yield _without(*holding.pop())
+
+
+def _without(call: KernelCall, inside_us: Sequence[float]) -> tuple[KernelCall, float]:
+    return call, max(call.duration_us - sum(inside_us), 0.0)
+
+
+def _gap_us(run: Sequence[KernelCall]) -> float:
+    """From the end of a call to the start of the next: there the profiler writes down what it saw."""
+    gaps = [
+        after.start_us - before.start_us - before.duration_us for before, after in itertools.pairwise(run)
+    ]
+    gaps = [gap for gap in gaps if gap >= 0]  # negative: the next one runs inside this one
+    return statistics.median(gaps) if gaps else 0.0
+
+
+def _middle_mean(values: Sequence[float]) -> float:
+    """The mean of the middle half: finer than whole microseconds, and blind to interruptions."""
+    cut = len(values) // 4
+    return statistics.fmean(sorted(values)[cut : len(values) - cut])
+
+
+def _without_profiler(
+    measured_ms: Mapping[Node, float], calls: Mapping[Node, float], latency_ms: float
+) -> dict[Node, float]:
+    """Each node's time without what the profiler cost; see the formula above."""
+    excess_ms = max(sum(measured_ms.values()) - latency_ms, 0.0)
+    least_ms = min((time_ms / calls[node] for node, time_ms in measured_ms.items()), default=0.0)
+    cost_ms = min(least_ms, excess_ms / max(sum(calls.values()), 1.0))
+    times_ms = {node: time_ms - calls[node] * cost_ms for node, time_ms in measured_ms.items()}
+    left_ms = sum(times_ms.values())
+    share = min(latency_ms / left_ms, 1.0) if left_ms > 0 else 1.0
+    return {node: time_ms * share for node, time_ms in times_ms.items()}

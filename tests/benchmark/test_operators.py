@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import parser
+from onnxruntime.quantization import quantize_dynamic
+
+from optimizer.benchmark import LaunchRequest, time_per_operator
+from optimizer.benchmark.operators import summed_up
+from optimizer.errors import InvalidOptionsError
+from optimizer.runtime import KernelCall, profile_runs
+
+Save = Callable[..., Path]
+
+TINY_AND_HEAVY = """
+<ir_version: 8, opset_import: ["": 17]>
+g (float[256, 256] x) => (float[256, 256] y) {
+  small = ReduceMean <axes = [0, 1], keepdims = 0> (x)
+  h = MatMul (x, x)
+  y = Add (h, small)
+}
+"""
+
+LOOP = """
+<ir_version: 8, opset_import: ["": 17]>
+g (float[64, 64] x) => (float[64, 64] y) {
+  steps = Constant <value = int64 {7}> ()
+  yes = Constant <value = bool {1}> ()
+  [loop] y = Loop (steps, yes, x) <body = b (int64 i, bool go, float[64, 64] h) => (bool on, float[64, 64] next) {
+    on = Identity (go)
+    [product] m = MatMul (h, h)
+    [curve] next = Tanh (m)
+  }>
+}
+"""  # noqa: E501  # a graph in ONNX's text form
+
+
+def calls(*each: tuple[str, int, int]) -> list[KernelCall]:
+    """Calls of nodes that are named like their operators: name, start, duration."""
+    return [KernelCall(name, name, start, duration) for name, start, duration in each]
+
+
+def test_a_loop_is_told_without_its_body_and_without_the_profiler_in_it() -> None:
+    # Between two calls the profiler takes 1; the loop itself takes 34 - (10 + 1) - (20 + 1) = 2.
+    run = calls(("Relu", 0, 5), ("Loop", 6, 34), ("MatMul", 7, 10), ("MatMul", 18, 20))
+    times = summed_up([run] * 4, latency_ms=1.0)  # more than they add up to: nothing is taken off
+    found = [(one.node, one.calls, round(one.time_ms, 9)) for one in times.nodes]
+    assert found == [("Relu", 1, 0.005), ("Loop", 1, 0.002), ("MatMul", 2, 0.030)]
+    assert times.profiler_ms == pytest.approx(0.0)
+
+
+def test_the_cost_of_the_profiler_is_taken_off_each_call() -> None:
+    run = calls(("Relu", 0, 3), ("MatMul", 3, 13), ("Relu", 16, 3), ("Relu", 19, 3))
+    times = summed_up([run] * 4, latency_ms=0.014)  # 22 in all: 2 a call
+    assert {one.node: pytest.approx(one.time_ms) for one in times.nodes} == {"Relu": 0.003, "MatMul": 0.011}
+    assert times.profiler_ms == pytest.approx(0.008)
+
+
+def test_a_profiler_that_slows_the_kernels_slows_all_by_the_same_share() -> None:
+    run = calls(("Relu", 0, 2), ("MatMul", 2, 12), ("Conv", 14, 32))
+    times = summed_up([run] * 4, latency_ms=0.020)  # 2 a call for what costs nothing, then half of the rest
+    assert {one.node: pytest.approx(one.time_ms) for one in times.nodes} == {
+        "Relu": 0.0,
+        "MatMul": 0.005,
+        "Conv": 0.015,
+    }
+    assert times.by_operator() == {
+        "Conv": pytest.approx(0.015),
+        "MatMul": pytest.approx(0.005),
+        "Relu": pytest.approx(0.0),
+    }
+
+
+def test_an_interrupted_run_does_not_count() -> None:
+    usual, interrupted = calls(("MatMul", 0, 10)), calls(("MatMul", 0, 9000))
+    times = summed_up([usual] * 6 + [interrupted] * 2, latency_ms=1.0)
+    assert times.nodes[0].time_ms == pytest.approx(0.010)
+
+
+def test_the_heavy_operator_takes_the_time(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(parser.parse_model(TINY_AND_HEAVY), str(path))
+    [times] = time_per_operator(LaunchRequest(models=(path,), budget_s=0.4))
+    spent = times.by_operator()
+    assert next(iter(spent)) == "MatMul"
+    assert spent["MatMul"] > 0.5 * sum(spent.values())
+    assert sum(spent.values()) <= times.latency_ms * 1.0001
+    assert {one.op_type for one in times.nodes} == {"ReduceMean", "MatMul", "Add"}
+
+
+def test_the_body_of_a_loop_is_timed_step_by_step(tmp_path: Path) -> None:
+    path = tmp_path / "loop.onnx"
+    onnx.save(parser.parse_model(LOOP), str(path))
+    [times] = time_per_operator(LaunchRequest(models=(path,), budget_s=0.4))
+    found = {one.node: one for one in times.nodes}
+    assert (found["product"].calls, found["curve"].calls, found["loop"].calls) == (7, 7, 1)
+    assert found["loop"].time_ms < 0.5 * (found["product"].time_ms + found["curve"].time_ms)
+
+
+def test_a_quantized_file_shows_its_integer_operators(save_products: Save, tmp_path: Path) -> None:
+    path = tmp_path / "int8.onnx"
+    quantize_dynamic(save_products(2), path)
+    first, second = time_per_operator(LaunchRequest(models=(save_products(2), path), budget_s=0.2))
+    assert set(first.by_operator()) == {"MatMul"}
+    assert {"DynamicQuantizeMatMul", "MatMulIntegerToFloat"} & set(second.by_operator())
+
+
+def test_each_run_has_its_own_calls_and_the_first_is_left_out(save_products: Save) -> None:
+    path = save_products(3)
+    runs = profile_runs(path, {"x": np.ones((1, 128), np.float32)}, budget_s=0.01)
+    assert len(runs) >= 5
+    assert all([call.op_type for call in run] == ["MatMul"] * 3 for run in runs)
+
+
+def test_a_gpu_is_refused_because_its_kernels_run_on(save_products: Save) -> None:
+    with pytest.raises(InvalidOptionsError, match="on the CPU"):
+        time_per_operator(LaunchRequest(models=(save_products(1),), provider="cuda"))
