@@ -217,10 +217,12 @@ def _write(proto: onnx.ModelProto, prepared: Prepared, request: _Request) -> tup
     from optimizer.convert.naming import name_free_axes, order_outputs
     from optimizer.convert.opset import raise_opset
     from optimizer.convert.parity.parity import is_of_bfloat16
+    from optimizer.convert.pool_padding import keep_zeros_before_pools
     from optimizer.graph.structure import computes_in_half
 
     if prepared.runtime != "ONNX Runtime":  # whose names are the user's
         name_free_axes(proto)
+        keep_zeros_before_pools(proto)
     if prepared.outputs:
         order_outputs(proto, prepared.outputs)
     workspace, goal = request.workspace, request.goal

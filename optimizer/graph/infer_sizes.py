@@ -119,6 +119,8 @@ def _sizes(node: ir.Node) -> Sizes:  # noqa: C901  # one flat match over the ope
             return _with_axes(node, first)
         case "MatMul":
             return _product(first, shape(node.inputs[1]))
+        case "Gemm":
+            return _of_gemm(node, first, shape(node.inputs[1]))
         case "Gather":
             indices = shape(node.inputs[1])
             axis = node.attributes["axis"].as_int() % len(first) if "axis" in node.attributes else 0
@@ -148,10 +150,12 @@ def broadcast(shapes: Sequence[Sizes]) -> Sizes:
     for column in zip(*padded, strict=True):
         different = {size for size in column if size != Size(1)}
         fixed = {size for size in different if not size.symbols}
-        if len(fixed) > 1 or (len(different) > 1 and not fixed):
+        may_be_one = any(size.factor == 1 for size in different)
+        if len(fixed) > 1 or (len(different) > 1 and not fixed and may_be_one):
             return None
-        # A free size beside a fixed one has to be that one, or 1.
-        result.append(next(iter(fixed or different or {Size(1)})))
+        # A free size beside a fixed one has to be that one, or 1; two of which none can be 1 are equal.
+        first = next((size for size in column if size in different), Size(1))
+        result.append(next(iter(fixed), first))
     return tuple(result)
 
 
@@ -193,6 +197,15 @@ def _product(left: tuple[Size, ...], right: Sizes) -> Sizes:
         return None
     batch = broadcast([left[:-2], right[:-2]])
     return None if batch is None else (*batch, left[-2], right[-1])
+
+
+def _of_gemm(node: ir.Node, left: tuple[Size, ...], right: Sizes) -> Sizes:
+    if right is None or len(left) != 2 or len(right) != 2:
+        return None
+    turned = [
+        name in node.attributes and node.attributes[name].as_int() == 1 for name in ("transA", "transB")
+    ]
+    return left[1 if turned[0] else 0], right[0 if turned[1] else 1]
 
 
 def _joined(node: ir.Node, parts: Sequence[Sizes]) -> Sizes:

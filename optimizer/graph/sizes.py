@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 
 KEY = "sizes"
+UNKNOWN = "?"
+"""How the symbol of a size begins that is neither known nor that of an axis."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,8 @@ def _computed_integers(  # one flat match over the operators
         case "ReduceProd":
             part = integers(node.inputs[0], known)
             return None if part is None else (elements(part),)
+        case "Max" | "Min":
+            return _largest(node, [integers(part, known) for part in node.inputs])
         case "Mul":
             return _product(integers(node.inputs[0], known), integers(node.inputs[1], known))
     return None
@@ -155,6 +159,18 @@ def _product(left: tuple[Size, ...] | None, right: tuple[Size, ...] | None) -> t
     return tuple(a * b for a, b in zip(left, right, strict=True))
 
 
+def _largest(node: ir.Node, parts: list[tuple[Size, ...] | None]) -> tuple[Size, ...] | None:
+    """Where sizes differ, one that is not known."""
+    vectors = [part for part in parts if part is not None]
+    if len(vectors) < len(parts) or len({len(part) for part in vectors}) > 1:
+        return None
+    columns = enumerate(zip(*vectors, strict=True))
+    return tuple(
+        column[0] if len(set(column)) == 1 else Size(1, (f"{UNKNOWN}{node.outputs[0].name}[{place}]",))
+        for place, column in columns
+    )
+
+
 def reshaped(node: ir.Node) -> tuple[Size, ...] | None:
     """The shape that a Reshape gives: 0 copies a size, -1 is what is left."""
     given, wanted = shape(node.inputs[0]), integers(node.inputs[1])
@@ -166,7 +182,7 @@ def reshaped(node: ir.Node) -> tuple[Size, ...] | None:
         if size == Size(0) and axis < len(given):
             sizes.append(given[axis])
         else:
-            sizes.append(None if size == Size(-1) else size)
+            sizes.append(None if size == Size(-1) or _is_unknown(size) else size)
     if sizes.count(None) > 1:
         return None
     rest = elements(given).over(elements(tuple(size for size in sizes if size is not None)))
@@ -175,9 +191,30 @@ def reshaped(node: ir.Node) -> tuple[Size, ...] | None:
     return tuple(rest if size is None else size for size in sizes)
 
 
+def _is_unknown(size: Size) -> bool:
+    return any(symbol.startswith(UNKNOWN) for symbol in size.symbols)
+
+
 def as_target(sizes: tuple[Size, ...]) -> list[int] | None:
     """The shape as a constant target of Reshape, in which one free size may be -1."""
     free = [size for size in sizes if size.symbols]
     if len(free) > 1 or any(size.factor <= 0 for size in sizes):
         return None
     return [-1 if size.symbols else size.factor for size in sizes]
+
+
+def target_from(given: tuple[Size, ...], wanted: tuple[Size, ...]) -> list[int] | None:
+    """The same, in which free sizes that stand where they stood are copied (0), so that there may be several.
+
+    >>> b, s = Size(1, ("b",)), Size(1, ("s",))
+    >>> target_from((b, s, Size(16)), (b, s, Size(4), Size(4)))
+    [0, 0, 4, 4]
+    """
+    target = as_target(wanted)
+    if target is not None or any(size.factor <= 0 for size in wanted):
+        return target
+    target = [
+        size.factor if not size.symbols else 0 if given[axis : axis + 1] == (size,) else -1
+        for axis, size in enumerate(wanted)
+    ]
+    return target if target.count(-1) <= 1 else None

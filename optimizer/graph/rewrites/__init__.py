@@ -2,6 +2,7 @@
 
 from optimizer.graph.rewriter import Rewrite
 from optimizer.graph.rewrites.affine import FOLD_AFFINE
+from optimizer.graph.rewrites.attention import FOLD_SCALE, SPLIT_BATCH, TURN_PRODUCT, UNFOLD_ROWS
 from optimizer.graph.rewrites.clipping import (
     FUSE_CLIP,
     FUSE_HARD_SIGMOID,
@@ -9,7 +10,8 @@ from optimizer.graph.rewrites.clipping import (
     FUSE_PRELU,
     FUSE_RELU,
 )
-from optimizer.graph.rewrites.conv1d import COLLAPSE_SQUEEZES
+from optimizer.graph.rewrites.elementwise import RAISE_ELEMENTWISE
+from optimizer.graph.rewrites.expansion import ELIMINATE_EXPAND, REDUCE_SQUEEZED
 from optimizer.graph.rewrites.flags import FOLD_AXES_INTO_REDUCTION, FOLD_COMPARISON_WITH_ZERO, FUSE_ANY
 from optimizer.graph.rewrites.gelu import FUSE_GELU
 from optimizer.graph.rewrites.layer_normalization import (
@@ -18,13 +20,11 @@ from optimizer.graph.rewrites.layer_normalization import (
 )
 from optimizer.graph.rewrites.lookup_convolutions import FOLD_CONV_INTO_TABLES
 from optimizer.graph.rewrites.lookups import FOLD_INTO_TABLE, FOLD_ONE_HOT_INTO_MATMUL
+from optimizer.graph.rewrites.moves import COLLAPSE_MOVES
+from optimizer.graph.rewrites.padding import FOLD_PAD, SINK_PAD
 from optimizer.graph.rewrites.recurrence import ELIMINATE_ZERO_STATES, FOLD_LAST_STEP, FUSE_RECURRENCE
 from optimizer.graph.rewrites.reductions import FOLD_SUM_INTO_MATMUL, INSERT_PARTIAL_MAXIMUM
-from optimizer.graph.rewrites.reshapes import (
-    COLLAPSE_RESHAPES,
-    ELIMINATE_RESHAPES_AROUND_MATMUL,
-    FOLD_RESHAPE_TARGET,
-)
+from optimizer.graph.rewrites.reshapes import ELIMINATE_RESHAPES_AROUND_MATMUL, FOLD_RESHAPE_TARGET
 from optimizer.graph.rewrites.smooth_activations import FUSE_SIGMOID, INSERT_EXPONENTIAL_INTO_MISH
 
 REWRITES: tuple[Rewrite, ...] = (
@@ -36,8 +36,14 @@ REWRITES: tuple[Rewrite, ...] = (
     FUSE_ANY,
     # Shapes first: what stands between two operators hides their pattern.
     FOLD_RESHAPE_TARGET,
-    COLLAPSE_RESHAPES,
+    COLLAPSE_MOVES,
     ELIMINATE_RESHAPES_AROUND_MATMUL,
+    UNFOLD_ROWS,
+    # Elementwise operators leave the chains of moves, which then are one, and stand beside their layers.
+    RAISE_ELEMENTWISE,
+    REDUCE_SQUEEZED,
+    SINK_PAD,
+    FOLD_PAD,
     FUSE_LAYER_NORMALIZATION,
     FUSE_LAYER_NORMALIZATION_OF_ROWS,
     FUSE_GELU,
@@ -50,7 +56,11 @@ REWRITES: tuple[Rewrite, ...] = (
     FUSE_SIGMOID,
     INSERT_EXPONENTIAL_INTO_MISH,
     FOLD_AFFINE,
-    COLLAPSE_SQUEEZES,
+    # Products of heads: scales go into weights before the moves around a product are joined with it.
+    FOLD_SCALE,
+    SPLIT_BATCH,
+    TURN_PRODUCT,
+    ELIMINATE_EXPAND,
     # Tables last: what follows a look-up is fewer operators by then.
     FOLD_ONE_HOT_INTO_MATMUL,
     FOLD_INTO_TABLE,

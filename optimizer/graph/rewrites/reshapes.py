@@ -1,7 +1,6 @@
-"""Moves that move nothing: targets of Reshape that are known, chains of moves that one does, or none.
+"""Targets of Reshape that are known, and rows that a product does without.
 
-    Reshape(x, computed)               ->  Reshape(x, constant)
-    Reshape(Squeeze(Unsqueeze(x)))     ->  x, or one Reshape
+    Reshape(x, computed)               ->  Reshape(x, constant)     free sizes: copied (0), or the rest (-1)
     Reshape(MatMul(Reshape(x, [-1, k]), W), [..., n])  ->  MatMul(x, W)
 
 TensorFlow computes targets from the batch size (Shape, Gather, Concat, ...), of which nothing is left.
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.graph.match import array, is_standard
 from optimizer.graph.rewriter import Builder, Rewrite
-from optimizer.graph.sizes import as_target, reshaped, shape
+from optimizer.graph.sizes import Size, integers, reshaped, shape, target_from
 from optimizer.graph.structure import STANDARD_DOMAINS
 
 if TYPE_CHECKING:
@@ -26,27 +25,15 @@ _MOVES = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 def _fold_target(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     if array(node.inputs[1]) is not None:
         return None
-    sizes = reshaped(node)
-    target = None if sizes is None else as_target(sizes)
+    sizes, given = reshaped(node) or _wanted(node), shape(node.inputs[0])
+    target = None if sizes is None or given is None else target_from(given, sizes)
     return None if target is None else [build("Reshape", node.inputs[0], build.constant(target))]
 
 
-def _collapse(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
-    value, moves = node.outputs[0], 0
-    if not value.is_graph_output() and all(_is_move(use.node) for use in value.uses()):
-        return None  # the last move of the chain sees it all
-    source: ir.Value | None = value
-    while source is not None and _is_move(source.producer()):
-        source, moves = source.producer().inputs[0], moves + 1  # type: ignore[union-attr]  # it has one
-    sizes, given = shape(value), shape(source)
-    if source is None or sizes is None or given is None:
-        return None
-    if sizes == given:
-        return [source]
-    target = as_target(sizes)
-    if moves < 2 or target is None:
-        return None
-    return [build("Reshape", source, build.constant(target))]
+def _wanted(node: ir.Node) -> tuple[Size, ...] | None:
+    """The target, of which one entry that is not known is what is left of the elements."""
+    wanted = integers(node.inputs[1])
+    return None if wanted is None or any(size.factor <= 0 for size in wanted) else wanted
 
 
 def _is_move(node: ir.Node | None) -> bool:
@@ -70,7 +57,6 @@ def _through_matmul(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
 
 
 FOLD_RESHAPE_TARGET = Rewrite("fold_reshape_target", frozenset({"Reshape"}), _fold_target)
-COLLAPSE_RESHAPES = Rewrite("collapse_reshapes", frozenset(_MOVES), _collapse)
 ELIMINATE_RESHAPES_AROUND_MATMUL = Rewrite(
     "eliminate_reshapes_around_matmul", frozenset(_MOVES), _through_matmul
 )

@@ -7,11 +7,8 @@ import pytest
 from rewrite_cases import assert_left, assert_same, normal, operators, proto_of, rewritten
 
 from optimizer.graph.rewriter import rewrite
-from optimizer.graph.rewrites.reshapes import (
-    COLLAPSE_RESHAPES,
-    ELIMINATE_RESHAPES_AROUND_MATMUL,
-    FOLD_RESHAPE_TARGET,
-)
+from optimizer.graph.rewrites.moves import COLLAPSE_MOVES
+from optimizer.graph.rewrites.reshapes import ELIMINATE_RESHAPES_AROUND_MATMUL, FOLD_RESHAPE_TARGET
 
 TENSORDOT = """
     g (float[batch, {middle}, 6] x) => (float[batch, {middle}, 4] y)
@@ -85,12 +82,32 @@ def test_a_computed_target_becomes_a_constant(name: str, opset: int) -> None:
     assert_same(before, after, {"x": normal(2, 3, 4)}, {"x": normal(1, 3, 4)})
 
 
-def test_a_target_with_two_free_sizes_is_left() -> None:
+@pytest.mark.parametrize("places", ["0, 1", "1, 0"])
+def test_two_free_sizes_are_copied_where_they_stand_and_left_elsewhere(places: str) -> None:
+    text = f"""
+        g (float[batch, steps, 4] x) => (float[p, q, 2, 2] y)
+        <int64[2] two = {{2, 2}}, int64[2] p = {{{places}}}>
+        {{ s = Shape (x) k = Gather (s, p) t = Concat <axis = 0> (k, two) y = Reshape (x, t) }}"""
+    before = proto_of(text, {})
+    if places == "1, 0":
+        assert_left(before, FOLD_RESHAPE_TARGET)
+        return
+    after = rewritten(before, FOLD_RESHAPE_TARGET)
+    assert operators(after) == ["Reshape"]
+    assert_same(before, after, {"x": normal(2, 3, 4)}, {"x": normal(1, 5, 4)})
+
+
+def test_a_size_that_only_the_runtime_knows_is_what_is_left() -> None:
+    """The larger of two batches: a product of heads that is broadcast."""
     text = """
-        g (float[batch, steps, 4] x) => (float[batch, steps, 2, 2] y)
-        <int64[2] two = {2, 2}, int64[2] p = {0, 1}>
-        { s = Shape (x) k = Gather (s, p) t = Concat <axis = 0> (k, two) y = Reshape (x, t) }"""
-    assert_left(proto_of(text, {}), FOLD_RESHAPE_TARGET)
+        g (float[a, 3, 4] x, float[b] z) => (float[p, 12] y)
+        <int64[1] zero = {0}, int64[1] twelve = {12}>
+        { s = Shape (x)  u = Shape (z)  m = Gather (s, zero)  n = Gather (u, zero)  k = Max (m, n)
+          t = Concat <axis = 0> (k, twelve)  y = Reshape (x, t) }"""
+    before = proto_of(text, {})
+    after = rewritten(before, FOLD_RESHAPE_TARGET)
+    assert operators(after) == ["Reshape"]
+    assert_same(before, after, {"x": normal(2, 3, 4), "z": normal(1)})
 
 
 CHAINS = {
@@ -112,7 +129,7 @@ def test_a_chain_of_moves_is_one_or_none(name: str) -> None:
          int64[1] last = {{3}}, int64[3] swapped = {{-1, 4, 3}}>
         {{ {body} z = Neg (y) }}"""
     before = proto_of(text, {})
-    after = rewritten(before, COLLAPSE_RESHAPES)
+    after = rewritten(before, COLLAPSE_MOVES)
     assert operators(after) == [*expected, "Neg"]
     assert_same(before, after, {"x": normal(2, 3, 4)}, {"x": normal(1, 3, 4)})
 
@@ -133,7 +150,7 @@ def test_a_move_that_is_needed_is_left(body: str) -> None:
          int64[1] one = {{1}},
          int64[3] swapped = {{-1, 4, 3}}>
         {{ {body} }}"""
-    assert_left(proto_of(text, {}), COLLAPSE_RESHAPES)
+    assert_left(proto_of(text, {}), COLLAPSE_MOVES)
 
 
 def test_a_target_that_names_zero_sizes_is_left() -> None:
@@ -153,7 +170,7 @@ def test_two_inputs_of_which_each_has_a_batch_of_its_own_are_not_mixed_up() -> N
         <int64[1] zero = {0}, int64[1] rest = {-1}>
         { s = Shape (z)  b = Gather (s, zero)  t = Concat <axis = 0> (b, rest)  y = Reshape (a, t) }"""
     before = proto_of(text, {})
-    after, _ = rewrite(before, (FOLD_RESHAPE_TARGET, COLLAPSE_RESHAPES))
+    after, _ = rewrite(before, (FOLD_RESHAPE_TARGET, COLLAPSE_MOVES))
     assert_same(before, after, {"a": normal(4, 4), "z": normal(2, 2)}, {"a": normal(4, 4), "z": normal(4, 2)})
     assert [str(value) for value in after.graph.input] == [str(value) for value in before.graph.input]
 
@@ -165,5 +182,5 @@ def test_the_elements_of_a_matrix_of_sizes_are_not_taken_in_another_order() -> N
         { u = Unsqueeze (a, one)  v = Unsqueeze (b, one)  m = Concat <axis = 1> (u, v)
           t = Reshape (m, flat)  y = Reshape (x, t) }"""
     before = proto_of(text, {})
-    after, _ = rewrite(before, (FOLD_RESHAPE_TARGET, COLLAPSE_RESHAPES))
+    after, _ = rewrite(before, (FOLD_RESHAPE_TARGET, COLLAPSE_MOVES))
     assert_same(before, after, {"x": normal(2, 4, 3, 2)})

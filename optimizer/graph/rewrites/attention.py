@@ -1,0 +1,286 @@
+"""Products of heads in the simplest form: four axes, one Transpose an operand, no scale of its own.
+
+    Reshape(MatMul(q [b h, m, d], k [b h, d, n]), [b, h, m, n])  ->  MatMul(q [b, h, m, d], k [b, h, d, n])
+    MatMul(move(x W + c), k) * s             ->  MatMul(move(x (W s) + c s), k)
+    Transpose(Softmax(MatMul(k, q), m))      ->  Softmax(MatMul(q', k'), n)      with one Transpose less
+    Reshape(Gemm(Reshape(x, [-1, k]), W))    ->  MatMul(x, W)                    in as many axes as x has
+
+Einsums of Keras and TensorFlow arrive as batched products over one joint axis of examples and heads, between
+Reshapes to and from it; of free lengths, as Gemm over rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.graph.layout import Layout, chain_above, is_move, layout, order_of
+from optimizer.graph.match import array, is_standard
+from optimizer.graph.rewriter import Builder, Rewrite, attribute, attributes_of, single_use
+from optimizer.graph.rewrites.moves import put
+from optimizer.graph.sizes import Size, shape
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+Array = NDArray[Any]
+Sizes = tuple[Size, ...]
+
+
+def _own(chain: Sequence[ir.Node]) -> int:
+    """How many moves at the end of a chain serve nothing but the operator behind it."""
+    own = 0
+    while own < len(chain) and single_use(chain[-own - 1].outputs[0]):
+        own += 1
+    return own
+
+
+def _split_batch(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
+    """A batched product over the axes that its joint first axis is made of."""
+    product, between = _product_above(node.inputs[0])
+    if product is None:
+        return None
+    chains = [chain_above(value) for value in product.inputs]
+    layouts = [layout(chain) if chain else None for chain in chains]
+    if any(found is None or len(found.axes) != 3 or len(found.axes[0]) < 2 for found in layouts):
+        return None
+    batches = [tuple(piece.size for piece in found.axes[0]) for found in layouts if found is not None]
+    # Joint axes that cannot be 1 are equal, or the product fails; so are then the free sizes in them.
+    if batches[0] != batches[1] and (batches[0][1:] != batches[1][1:] or _joint(batches[0]).factor == 1):
+        return None
+    operands: list[ir.Value] = []
+    for chain, found, batch in zip(chains, layouts, batches, strict=True):
+        assert found is not None
+        steps = found.steps() if found.regroup((*batch, *found.sizes()[1:])) else None
+        source = chain[0].inputs[0]
+        if steps is None or source is None:
+            return None
+        operands.append(put(steps, source, build))
+    last = tuple(
+        found.sizes()[axis] for found, axis in zip(layouts, (-2, -1), strict=True) if found is not None
+    )
+    behind = _behind((*batches[0], *last), shape(node.inputs[0]), node)
+    if behind is None:
+        return None
+    value = build("MatMul", *operands)
+    for each in between:
+        place = next(place for place, operand in enumerate(each.inputs) if array(operand) is None)
+        inputs = [*each.inputs[:place], value, *each.inputs[place + 1 :]]
+        value = build(each.op_type, *inputs, **attributes_of(each))
+    return [put(behind, value, build)]
+
+
+def _product_above(value: ir.Value | None) -> tuple[ir.Node | None, list[ir.Node]]:
+    """The product of two values that a value is, and what scales it, all of it read once."""
+    between: list[ir.Node] = []
+    while value is not None and single_use(value):
+        node = value.producer()
+        if node is None:
+            break
+        if is_standard(node, "MatMul"):
+            return node, between
+        scaled = _scaled_by(node)
+        if scaled is None:
+            break
+        between.insert(0, node)
+        value = scaled[0]
+    return None, []
+
+
+def _behind(given: Sizes, flat: Sizes | None, node: ir.Node) -> list[tuple[str, tuple[int, ...]]] | None:
+    """What is left of the move behind a product, where it parts the joint axis again."""
+    found, sizes = Layout(given), shape(node.outputs[0])
+    if flat is None or sizes is None or not found.regroup((_joint(given[:-2]), *given[-2:])):
+        return None
+    if node.op_type == "Transpose":
+        found.transpose(order_of(node))
+    elif not found.regroup(sizes):
+        return None
+    parted = all(len(axis) <= 1 for axis in found.axes)
+    return found.steps() if parted or len(found.axes) > 3 else None
+
+
+def _joint(sizes: Sizes) -> Size:
+    joint = Size(1)
+    for size in sizes:
+        joint = joint * size
+    return joint
+
+
+def _scaled_by(node: ir.Node) -> tuple[ir.Value, float] | None:
+    """The value that a node multiplies by a number, and the number."""
+    if not (is_standard(node, "Mul") or is_standard(node, "Div")) or len(node.inputs) != 2:
+        return None
+    for value, other in ((0, 1), (1, 0)):
+        operand, number = node.inputs[value], array(node.inputs[other])
+        if operand is None or number is None or number.size != 1 or number.dtype.kind != "f":
+            continue
+        if number.ndim > len(shape(operand) or ()) or (node.op_type == "Div" and value == 1):
+            return None
+        return operand, float(number.item()) if node.op_type == "Mul" else 1 / float(number.item())
+    return None
+
+
+def _fold_scale(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
+    scaled = _scaled_by(node)
+    if scaled is None or not _takes_scale(scaled[0]):
+        return None
+    return [_with_scale(scaled[0], scaled[1], build)]
+
+
+def _takes_scale(value: ir.Value | None, products: int = 1) -> bool:
+    """Whether a value is linear in a weight that nothing else reads."""
+    node = value.producer() if value is not None else None
+    if value is None or node is None or not single_use(value):
+        return False
+    if is_move(node):
+        return _takes_scale(node.inputs[0], products)
+    if is_standard(node, "Add"):
+        constant = _constant_place(node)
+        return constant is not None and _takes_scale(node.inputs[1 - constant], products)
+    if is_standard(node, "MatMul"):
+        weight = array(node.inputs[1])
+        if weight is not None:
+            return weight.dtype.kind == "f" and len(node.inputs[1].uses()) == 1  # type: ignore[union-attr]  # a constant
+        if array(node.inputs[0]) is None and products:
+            return any(_takes_scale(operand, products - 1) for operand in node.inputs)
+    return False
+
+
+def _constant_place(node: ir.Node) -> int | None:
+    constants = [array(value) for value in node.inputs]
+    known = [place for place, constant in enumerate(constants) if constant is not None]
+    return known[0] if len(known) == 1 else None
+
+
+def _with_scale(value: ir.Value, scale: float, build: Builder) -> ir.Value:
+    """A value times a number, which goes into the weight."""
+    node = value.producer()
+    assert node is not None
+    first, *rest = node.inputs
+    assert first is not None
+    if is_move(node):
+        return build(node.op_type, _with_scale(first, scale, build), *rest, **attributes_of(node))
+    if node.op_type == "Add":
+        place = _constant_place(node)
+        assert place is not None
+        constant, other = array(node.inputs[place]), node.inputs[1 - place]
+        assert constant is not None
+        assert other is not None
+        return build("Add", _with_scale(other, scale, build), _times(constant, scale, build))
+    weight = array(rest[0])
+    if weight is not None:
+        return build("MatMul", first, _times(weight, scale, build))
+    operands = [first, rest[0]]
+    place = 0 if _takes_scale(first, 0) else 1
+    operand = operands[place]
+    assert operand is not None
+    operands[place] = _with_scale(operand, scale, build)
+    return build("MatMul", *operands)
+
+
+def _times(constant: Array, scale: float, build: Builder) -> ir.Value:
+    return build.constant((constant * np.asarray(scale, constant.dtype)).astype(constant.dtype))
+
+
+def _turn_product(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
+    """The product of the transposed operands in the other order."""
+    order = order_of(node)
+    rank = len(order)
+    swapped = [*range(rank - 2), rank - 1, rank - 2]
+    value = node.inputs[0]
+    softmax = value.producer() if value is not None else None
+    if rank < 2 or order != swapped or value is None or not single_use(value):
+        return None
+    if softmax is not None and is_standard(softmax, "Softmax"):
+        value = softmax.inputs[0]
+    else:
+        softmax = None
+    product, between = _product_above(value)
+    if product is None or between:
+        return None
+    operands: list[ir.Value] = []
+    fewer = 1
+    for operand in reversed(product.inputs):
+        turned = _turned(operand, swapped, build)
+        if turned is None:
+            return None
+        operands.append(turned[0])
+        fewer -= turned[1]
+    if fewer <= 0:
+        return None
+    result = build("MatMul", *operands)
+    if softmax is None:
+        return [result]
+    axis = swapped[attribute(softmax, "axis", -1) % rank]
+    return [build("Softmax", result, axis=axis - rank if axis == rank - 1 else axis)]
+
+
+def _turned(value: ir.Value | None, order: list[int], build: Builder) -> tuple[ir.Value, int] | None:
+    """A moved value in another order, and how many more Transposes that takes."""
+    chain = chain_above(value)
+    if value is None or len(shape(value) or ()) != len(order):
+        return None
+    chain = chain[len(chain) - _own(chain) :]
+    found = layout(chain) if chain else Layout(shape(value) or ())
+    if found is None:
+        return None
+    found.transpose(order)
+    steps, source = found.steps(), chain[0].inputs[0] if chain else value
+    if steps is None or source is None:
+        return None
+    before = sum(node.op_type == "Transpose" for node in chain)
+    return put(steps, source, build), sum(step[0] == "Transpose" for step in steps) - before
+
+
+def _unfold_rows(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
+    """A product over the last axis without the rows that it is flattened to."""
+    layer = node.inputs[0].producer() if node.inputs[0] is not None else None
+    if layer is None or not is_standard(layer, "Gemm") or not single_use(layer.outputs[0]):
+        return None
+    parameters, chain = _weight_and_bias(layer), chain_above(layer.inputs[0])
+    found, sizes = layout(chain) if chain else None, shape(node.outputs[0])
+    if parameters is None or found is None or sizes is None or node.op_type == "Transpose":
+        return None
+    weight, bias = parameters  # [in, out], [out]
+    rows = found.given[:-1] if found.given[-1] == found.sizes()[-1] else found.pieces(0)
+    first = found.steps() if found.regroup((*rows, Size(weight.shape[0]))) else None
+    result = Layout((*rows, Size(weight.shape[1])))
+    last = result.steps() if result.regroup(sizes) else None
+    source, own = chain[0].inputs[0], _own(chain)
+    if first is None or last is None or source is None or len(rows) < 2:
+        return None
+    if len(first) + len(last) > own + 1:  # as many are well: rows that several products share go at last
+        return None
+    value = build("MatMul", put(first, source, build), build.constant(weight))
+    if bias is not None:
+        value = build("Add", value, build.constant(bias))
+    return [put(last, value, build)]
+
+
+def _weight_and_bias(layer: ir.Node) -> tuple[Array, Array | None] | None:
+    """Of a Gemm whose factors are in its constants; None where they are computed."""
+    attributes, weight = attributes_of(layer), array(layer.inputs[1])
+    given = layer.inputs[2] if len(layer.inputs) > 2 else None
+    bias = array(given)
+    if weight is None or weight.dtype.kind != "f" or attributes.get("transA", 0):
+        return None
+    if (given is not None and bias is None) or attributes.get("alpha", 1.0) != 1:
+        return None
+    if bias is not None and attributes.get("beta", 1.0) != 1:
+        return None
+    weight = np.ascontiguousarray(weight.T if attributes.get("transB", 0) else weight)
+    if bias is not None and bias.size not in (1, weight.shape[1]):
+        return None
+    return weight, None if bias is None else bias.reshape(-1)
+
+
+SPLIT_BATCH = Rewrite(
+    "split_batch", frozenset({"Reshape", "Squeeze", "Transpose", "Unsqueeze"}), _split_batch
+)
+FOLD_SCALE = Rewrite("fold_scale", frozenset({"Div", "Mul"}), _fold_scale)
+TURN_PRODUCT = Rewrite("turn_product", frozenset({"Transpose"}), _turn_product)
+UNFOLD_ROWS = Rewrite("unfold_rows", frozenset({"Reshape", "Squeeze", "Unsqueeze"}), _unfold_rows)

@@ -1,0 +1,90 @@
+"""Chains of operators that only move elements, as the fewest that do the same, or none.
+
+    Reshape(Squeeze(Unsqueeze(x)))             ->  x, or one Reshape
+    Transpose(Transpose(x))                    ->  x, or one Transpose
+    Transpose(x [b, 28, 28, 1])                ->  Reshape(x)           axes of size 1 hold no order
+    Reshape(Transpose(Unsqueeze(Reshape(x))))  ->  at most Reshape, Transpose, Reshape
+
+A chain is replaced where it has fewer Transposes and no more operators, or fewer operators and no more
+Transposes. `optimizer.graph.layout` has the argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from optimizer.graph.layout import MOVES, Step, chain_above, is_move, layout, reshape
+from optimizer.graph.rewriter import Builder, Rewrite, single_use
+from optimizer.graph.sizes import shape
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+def _collapse(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
+    value = node.outputs[0]
+    chain = chain_above(value)
+    if not value.is_graph_output() and all(_sees(use.node, chain) for use in value.uses()):
+        return None  # the last move of the chain sees it all
+    own = _own(chain)
+    best: tuple[list[Step], ir.Value | None] | None = None
+    for start in range(len(chain)):
+        steps = _steps(chain[start:])
+        if steps is None:
+            continue
+        if _is_less(steps, chain[start:], own) and (best is None or _cost(steps) < _cost(best[0])):
+            best = steps, chain[start].inputs[0]
+    return None if best is None or best[1] is None else [put(best[0], best[1], build)]
+
+
+def _sees(node: ir.Node, chain: list[ir.Node]) -> bool:
+    """Whether a node is a move that has pieces in common with the moves before it."""
+    return is_move(node) and _steps([*chain, node]) is not None
+
+
+def _own(chain: Sequence[ir.Node]) -> int:
+    """How many moves at the end of a chain serve nothing but it."""
+    own = 1
+    while own < len(chain) and single_use(chain[-own - 1].outputs[0]):
+        own += 1
+    return own
+
+
+def _steps(chain: Sequence[ir.Node]) -> list[Step] | None:
+    given, sizes = shape(chain[0].inputs[0]), shape(chain[-1].outputs[0])
+    if given is not None and sizes is not None and all(node.op_type != "Transpose" for node in chain):
+        return [] if given == sizes else reshape(given, sizes)  # they may have no pieces in common
+    found = layout(chain)
+    return None if found is None or found.sizes() != sizes else found.steps()
+
+
+def _is_less(steps: Sequence[Step], chain: Sequence[ir.Node], own: int) -> bool:
+    """Whether the steps are less than what goes; as much is well where a shared move is left behind."""
+    goes = [node.op_type for node in chain[-own:]]
+    transposes, fewer = goes.count("Transpose"), [op for op, _ in steps].count("Transpose")
+    if len(steps) > len(goes) or fewer > transposes:
+        return False
+    if len(steps) < len(goes) or fewer < transposes:
+        return True
+    if len(chain) <= own:
+        return False
+    shared = chain[-own - 1].outputs[0]
+    return not shared.is_graph_output() and all(is_move(use.node) for use in shared.uses())
+
+
+def _cost(steps: Sequence[Step]) -> tuple[int, int]:
+    return [op for op, _ in steps].count("Transpose"), len(steps)
+
+
+def put(steps: Sequence[Step], value: ir.Value, build: Builder) -> ir.Value:
+    """Build the steps behind a value."""
+    for op_type, numbers in steps:
+        if op_type == "Transpose":
+            value = build("Transpose", value, perm=list(numbers))
+        else:
+            value = build("Reshape", value, build.constant(list(numbers)))
+    return value
+
+
+COLLAPSE_MOVES = Rewrite("collapse_moves", frozenset(MOVES), _collapse)
