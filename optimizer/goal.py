@@ -13,6 +13,12 @@ TargetCpu = Literal["vnni", "avx2", "arm"]
 OptimizeFor = Literal["latency", "throughput", "size"]
 Metric = Literal["auto", "top-1", "top-5", "auc", "mae", "rmse", "pearson"]
 Technique = Literal["simplification", "quantization", "precision"]
+OLDEST_OPSET = 7
+"""The first that ONNX Runtime answers for."""
+CONVERTED_OPSET = 17
+"""What a conversion gives: 18 leaves more Transposes in a CNN, and 19 is more than tf2onnx knows."""
+NEWEST_OPSET = 26
+"""The last that ONNX Runtime 1.31 knows."""
 
 
 class Goal(Options):
@@ -55,13 +61,14 @@ class Goal(Options):
     """Names or globs of nodes that stay in float; several with commas."""
 
     signature: str | None = None
-    """Signature of a SavedModel that has several."""
+    """Signature of a SavedModel or TFLite file that has several."""
 
     outputs: tuple[str, ...] = Field(default=(), json_schema_extra={"uniqueItems": True})
     """Where the model ends: names of layers (Keras), tensors or ONNX values; several with commas."""
 
-    opset: int | None = Field(default=None, ge=1)
-    """ONNX operator set of the result; left out: 17, or that of an ONNX upload, or what a rewrite needs."""
+    opset: int | None = Field(default=None, ge=OLDEST_OPSET, le=NEWEST_OPSET)
+    """ONNX operator set of the result, 17 to 26, or from that of an ONNX upload on; left out: the lowest, or
+    what a rewrite needs."""
 
     fixed_shapes: dict[str, tuple[Annotated[int, Field(ge=1)], ...]] = {}
     """Shapes that inputs shall have, like image:1,224,224,3 (JSON: {"image": [1, 224, 224, 3]})."""

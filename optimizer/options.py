@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticSerializationError
 
 from optimizer.errors import InvalidOptionsError
@@ -32,15 +33,23 @@ class Options(BaseModel):
             return found
         except ValidationError as error:
             faults = faults_in_words(error.errors(), whole=cls.__name__)
-            known = ", ".join(cls.model_fields)
             raise InvalidOptionsError(
                 f"{cls.__name__} does not accept these values: {faults}",
-                hint=f"The fields are: {known}.",
+                hint=_hint(cls.model_fields, error.errors()),
             ) from error
         except PydanticSerializationError as error:
             raise InvalidOptionsError(
                 f"{cls.__name__} does not accept these values: a text in them is no Unicode."
             ) from error
+
+
+def _hint(fields: Mapping[str, FieldInfo], faults: Iterable[Any]) -> str:
+    """What each wrong field may hold; all that there are only where one is unknown."""
+    wrong = {fault["loc"][0]: None for fault in faults if fault["loc"]}
+    if any(name not in fields for name in wrong):
+        return f"The fields are: {', '.join(fields)}."
+    described = {name: " ".join((fields[name].description or "").split()) for name in wrong}
+    return " ".join(f"{name}: {text}" for name, text in described.items() if text)
 
 
 def faults_in_words(faults: Iterable[Any], whole: str = "") -> str:

@@ -125,14 +125,16 @@ def optimize(
         return files.read("package", Outcome)
 
 
-def convert_to_onnx(
+def convert_to_onnx(  # noqa: PLR0913  # the last one is seldom given
     model: Path | str,
     output: Path | str,
     data: Data | None = None,
     goal: Goal | None = None,
     run: Run | None = None,
-) -> Conversion:
-    """Convert a model to ONNX and prove that both give the same outputs.
+    *,
+    simplify: bool = True,
+) -> Inspection:
+    """Convert a model to ONNX, rewrite it at no loss, and prove that all give the same outputs.
 
     Args:
         model: As for `optimize`.
@@ -141,9 +143,10 @@ def convert_to_onnx(
         data: Samples to compare on; generated inputs otherwise.
         goal: Only `signature`, `outputs`, `opset` and `fixed_shapes` count.
         run: Progress, cancellation, limits.
+        simplify: Write the file that `inspect_model` counts after cleaning; else as the converter wrote it.
 
     Returns:
-        The format found, inputs and outputs, and the measured parity.
+        The format found, inputs and outputs, the measured parity, and what was rewritten.
 
     Raises:
         OptimizerError: Of the kind that says what the caller can do; nothing is written then.
@@ -157,9 +160,12 @@ def convert_to_onnx(
         request = StageRequest(
             stage="convert", workspace=files.folder, upload=model, calibration=samples, goal=goal
         )
-        Driver(request, run, finished).run_stages(CONVERSION)
-        publish_model(files.converted, output)
-        return files.read("convert", Conversion)
+        Driver(request, run, finished).run_stages(INSPECTION if simplify else CONVERSION)
+        publish_model(files.simplified if simplify else files.converted, output)
+        return Inspection(
+            conversion=files.read("convert", Conversion),
+            simplification=files.read("simplify", Simplification) if simplify else None,
+        )
 
 
 def inspect_model(

@@ -89,7 +89,8 @@ class Inspection(Options):
     """What a model is: its inputs and outputs, and what its graph holds before and after cleaning."""
 
     conversion: Conversion
-    simplification: Simplification
+    simplification: Simplification | None
+    """None where a conversion was asked for as the converter wrote it."""
     rewritten: Rewritten | None = None
     """What rewriting gains, measured; None where that was not asked for."""
 

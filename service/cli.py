@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from optimizer.cli import app, errors_shown
+from optimizer.cli import EPILOG, app, errors_shown
 from optimizer.cli.goal_options import optional, with_parameters
 from service.settings import Settings, load_settings
 
@@ -32,7 +32,7 @@ def _with_settings(command: Callable[[Path | None, dict[str, Any]], None]) -> Ca
     return with_parameters(wrapped, command, parameters)
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 @_with_settings
 def serve(config: Path | None, given: dict[str, Any]) -> None:
     """Serve the REST API: POST a model to /optimize, download the artifact, query /benchmark.

@@ -34,15 +34,23 @@ EXIT_CODES = {
     "ResourceLimitError": 8,
 }
 CANCELLED = 130
+EPILOG = (
+    "Exit codes: 0 the result is there; "
+    + ", ".join(f"{code} {kind}" for kind, code in EXIT_CODES.items())
+    + f", {CANCELLED} cancelled."
+)
+FORMATS = (
+    "SavedModel (folder, .zip, .tar.gz), .keras, .h5 or .hdf5 of Keras 3 or 2, TFLite, frozen graph (.pb, "
+    ".pbtxt), TensorFlow 1 checkpoint (folder or archive with its .meta), or ONNX (a folder or zip where its "
+    "weights lie in files of their own)."
+)
 
 app = typer.Typer(
     no_args_is_help=True,
     invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 the result is there; "
-    + ", ".join(f"{code} {kind}" for kind, code in EXIT_CODES.items())
-    + f", {CANCELLED} cancelled.",
+    epilog=EPILOG,
 )
 
 
@@ -56,7 +64,7 @@ def main(
         raise typer.Exit
 
 
-Model = Annotated[Path, typer.Argument(help="SavedModel, .keras, .h5, TFLite, frozen graph or ONNX file.")]
+Model = Annotated[Path, typer.Argument(help=FORMATS)]
 Output = Annotated[Path, typer.Option("--output", "-o", help="New folder for the result.")]
 Calibration = Annotated[
     Path | None, typer.Option(help="Samples for statistics: .npz, or a folder or zip of such files.")
@@ -73,7 +81,7 @@ MEMORY_GIB = Limits().memory_bytes / 2**30
 TIME_S = Limits().time_s
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 @with_goal()
 def optimize(  # noqa: PLR0913  # one per option of the command line
     goal: GoalMaker,
@@ -98,29 +106,33 @@ def optimize(  # noqa: PLR0913  # one per option of the command line
         terminal.show_written(output, "model.onnx, manifest.json, example.py, report.html")
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 @with_goal("signature", "outputs", "opset", "fixed_shapes")
 def convert(  # noqa: PLR0913  # one per option of the command line
     goal: GoalMaker,
     model: Model,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write, or to replace.")],
     samples: Annotated[Path | None, typer.Option(help="Samples to compare on; else made up.")] = None,
+    simplify: Annotated[
+        bool,
+        typer.Option(help="Rewrite the graph at no loss, with proof; or leave it as the converter wrote it."),
+    ] = True,
     memory_limit_gib: MemoryLimit = MEMORY_GIB,
     time_limit_s: TimeLimit = TIME_S,
     as_json: AsJson = False,
 ) -> None:
-    """Convert a model to ONNX and prove that both give the same outputs."""
+    """Convert a model to ONNX, rewrite it at no loss, and prove that all give the same outputs."""
     with running(as_json=as_json, limits=make_limits(memory_limit_gib, time_limit_s)) as run:
         data = pipeline.Data(calibration=samples)
-        conversion = pipeline.convert_to_onnx(model, output, data, goal(), run)
+        result = pipeline.convert_to_onnx(model, output, data, goal(), run, simplify=simplify)
     if as_json:
-        print_json(conversion)
+        print_json(result)
     else:
-        terminal.show_parity(conversion)
+        terminal.show_conversion(result)
         terminal.show_written(output)
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 @with_goal("provider", "threads", "batch_size")
 def benchmark(
     goal: GoalMaker,
@@ -136,7 +148,7 @@ def benchmark(
         terminal.show_measurements(measurements)
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 @with_goal("signature", "outputs", "opset", "fixed_shapes", "threads", "batch_size")
 def inspect(
     goal: GoalMaker,
@@ -159,7 +171,7 @@ def inspect(
         terminal.show_inspection(inspection)
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 def demo(
     output: Output = Path("demo-out"),
     train: Annotated[bool, typer.Option("--train", help="Train the demo's model anew first.")] = False,

@@ -17,7 +17,15 @@ from rich.text import Text
 from optimizer.errors import OptimizerError
 from optimizer.isolation import StageEvent, printable
 from optimizer.package import gain_words, left_sentences, rewrite_sentences, table_rows, time_table
-from optimizer.results import Conversion, Inspection, Measurements, Outcome, Rewritten, TensorSpec
+from optimizer.results import (
+    Conversion,
+    Inspection,
+    Measurements,
+    Outcome,
+    Rewritten,
+    Simplification,
+    TensorSpec,
+)
 
 # Progress and errors go to stderr, so that stdout holds the result alone.
 # A pipe or a log has no width of its own: take one that the table fits in.
@@ -115,6 +123,15 @@ def show_inspection(inspection: Inspection) -> None:
         for spec in specs:
             shape = ", ".join("?" if size is None else str(size) for size in spec.shape)
             say(f"  {role}  {spec.name}  {spec.dtype}[{shape}]")
+    if simplification is not None:
+        show_simplification(simplification, inspection.rewritten)
+    if inspection.rewritten is not None:
+        show_profile(inspection.rewritten)
+    say(f"A file of samples for it:\n{savez_line(conversion.inputs)}")
+
+
+def show_simplification(simplification: Simplification, rewritten: Rewritten | None = None) -> None:
+    """Print what the graph holds after cleaning, which is what `convert` writes."""
     before, after = simplification.before, simplification.after
     macs = "unknown" if after.macs is None else f"{after.macs:,}"
     say(
@@ -123,13 +140,10 @@ def show_inspection(inspection: Inspection) -> None:
     )
     operators = ", ".join(f"{name} {count}" for name, count in after.operators.items())
     say(f"  {operators}")
-    for sentence in rewrite_sentences(simplification, inspection.rewritten):
+    for sentence in rewrite_sentences(simplification, rewritten):
         say(f"  {sentence}")
     for sentence in left_sentences(simplification):
         say(f"  {sentence}")
-    if inspection.rewritten is not None:
-        show_profile(inspection.rewritten)
-    say(f"A file of samples for it:\n{savez_line(conversion.inputs)}")
 
 
 def show_profile(rewritten: Rewritten) -> None:
@@ -162,6 +176,21 @@ def savez_line(inputs: tuple[TensorSpec, ...]) -> str:
         arrays.append(f"{json.dumps(spec.name)}: {variable}")
         shapes.append(f"{variable}: {spec.dtype}[{', '.join(filter(None, ('samples', sizes)))}]")
     return f'np.savez("samples.npz", **{{{", ".join(arrays)}}})  # {"; ".join(shapes)}'
+
+
+def show_conversion(result: Inspection) -> None:
+    """Print the proofs that what was written computes what the upload computes."""
+    show_parity(result.conversion)
+    simplification = result.simplification
+    if simplification is None:
+        say("The graph is as the converter wrote it.")
+        return
+    if simplification.changes:
+        difference = simplification.max_relative_difference
+        say(f"Rewritten at no loss: no output moved by more than {difference:.2g} of its range.")
+    else:
+        say(" ".join(("Nothing was rewritten.", *simplification.refusals)))
+    show_simplification(simplification)
 
 
 def show_parity(conversion: Conversion) -> None:

@@ -18,7 +18,7 @@ from optimizer.errors import (
 )
 from optimizer.evaluate import output_kinds
 from optimizer.external_data import PROTO_BYTES, remove_model
-from optimizer.goal import Goal
+from optimizer.goal import CONVERTED_OPSET, Goal
 from optimizer.model import file_bytes, first_line, from_proto, write_atomically
 from optimizer.results import Conversion, Format
 from optimizer.runtime import Session, open_session
@@ -109,9 +109,8 @@ def _prepare_environment(format: Format) -> None:
 def _prepare(upload: Path, format: Format, workspace: Workspace, goal: Goal) -> Prepared:
     """Bring the upload into the form that its own runtime loads."""
     from optimizer.convert.opset import require_opset
-    from optimizer.convert.tf2onnx_tool import OPSET
 
-    require_opset(goal.opset, OPSET, "a converted model")
+    require_opset(goal.opset, CONVERTED_OPSET, "a converted model")
     if format == "savedmodel":
         from optimizer.convert.loaders.savedmodel import prepare_savedmodel
 

@@ -35,10 +35,8 @@ from optimizer.convert.triage.wiring import Wiring, read_graph, read_tflite_grap
 from optimizer.convert.weights import attach_weights
 from optimizer.errors import ResourceLimitError, ToolError, UnsupportedModelError
 from optimizer.external_data import PROTO_BYTES
+from optimizer.goal import CONVERTED_OPSET
 from optimizer.model import first_line
-
-OPSET = 17
-"""Version 18 leaves more Transposes in a CNN, and 19 is more than tf2onnx knows."""
 
 _LARGE_BYTES = 32 << 20
 
@@ -101,7 +99,7 @@ def _convert_savedmodel(folder: Path, signature: str, target: Path, largest_byte
             tf.import_graph_def(graph_def, name="")
             graph = tfonnx.process_tf_graph(
                 tf_graph,
-                opset=OPSET,
+                opset=CONVERTED_OPSET,
                 input_names=[*inputs, *withheld.values],
                 output_names=outputs,
                 tensors_to_rename=names | weight_names,
@@ -131,7 +129,7 @@ def convert_tflite(path: Path, names: Mapping[str, str]) -> onnx.ModelProto:
         with tf.device("/cpu:0"), tf.Graph().as_default() as tf_graph:
             graph = tfonnx.process_tf_graph(
                 tf_graph,
-                opset=OPSET,
+                opset=CONVERTED_OPSET,
                 tflite_path=str(path),
                 tensors_to_rename=dict(names),
             )

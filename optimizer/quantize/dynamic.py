@@ -14,6 +14,7 @@ import numpy as np
 from optimizer.external_data import PROTO_BYTES, withhold
 from optimizer.graph.structure import all_graphs, with_shapes
 from optimizer.model import Model, PassResult, from_proto
+from optimizer.quantize.bodies import captured
 from optimizer.quantize.model_edges import finished, prepared, tidied, tool_failure
 from optimizer.quantize.selection import (
     Selection,
@@ -82,9 +83,14 @@ def _quantize(proto: onnx.ModelProto, step: QuantizeDynamic, selection: Selectio
     from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
     from onnxruntime.quantization.quant_utils import QuantizationMode
 
+    typed = with_shapes(proto)
+    outputs = len(typed.graph.output)
+    # The quantizer gives outputs back in float, but overlooks what only a body reads.
+    for name in sorted(captured(typed.graph) & _rows(typed.graph, selection)):
+        typed.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     try:
         quantizer = ONNXQuantizer(
-            with_shapes(proto),
+            typed,
             per_channel=True,
             reduce_range=step.reduce_range,
             mode=QuantizationMode.IntegerOps,
@@ -101,7 +107,14 @@ def _quantize(proto: onnx.ModelProto, step: QuantizeDynamic, selection: Selectio
         quantized: onnx.ModelProto = quantizer.quantize_model()
     except Exception as error:  # the quantizer raises ValueError, KeyError, AssertionError, ... by operator
         raise tool_failure(error, _WHAT) from error
+    del quantized.graph.output[outputs:]
     return quantized
+
+
+def _rows(graph: onnx.GraphProto, selection: Selection) -> set[str]:
+    """Names of the values that are looked up in integer tables."""
+    chosen = set(selection.nodes)
+    return {node.output[0] for node in graph.node if node.op_type == "Gather" and node.name in chosen}
 
 
 def gemm_as_matmul(proto: onnx.ModelProto) -> onnx.ModelProto:

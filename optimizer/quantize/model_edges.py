@@ -8,6 +8,7 @@ from optimizer.errors import OptimizerError, ToolError, UnsupportedModelError
 from optimizer.graph.structure import name_nodes, opset
 from optimizer.graph.verify import NotTheSameError, open_proto, restore_edges
 from optimizer.model import Model, first_line, from_proto
+from optimizer.quantize.bodies import round_captured
 
 if TYPE_CHECKING:
     import onnx
@@ -84,6 +85,7 @@ def tidied(before: onnx.ModelProto, after: onnx.ModelProto, what: str) -> Model:
 
     try:
         restore_edges(before, after)
+        round_captured(after.graph)
         after.producer_name, after.producer_version = before.producer_name, before.producer_version
         del after.metadata_props[:]
         after.metadata_props.extend(before.metadata_props)

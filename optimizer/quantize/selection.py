@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from optimizer.errors import InvalidOptionsError, UnsupportedModelError
 from optimizer.graph.postprocessing import find_postprocessing, onnx_nodes
 from optimizer.graph.structure import STANDARD_DOMAINS, all_nodes, true_inputs
+from optimizer.quantize.bodies import body_refusals
 from optimizer.steps import DynamicOperators, StaticOperators
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def static_selection(
             nodes.append(node.name)
         elif reason:
             refusals.append(f"{node.op_type} {node.name} stays in float: {reason}.")
+    refusals.extend(body_refusals(proto.graph, wanted))
     return Selection(tuple(nodes), tuple(refusals))
 
 
@@ -186,6 +188,7 @@ def dynamic_selection(proto: onnx.ModelProto, operators: DynamicOperators, kept:
             nodes.append(node.name)
         elif reason:
             refusals.append(f"{node.op_type} {node.name} stays in float: {reason}.")
+    refusals.extend(body_refusals(proto.graph, frozenset(wanted) - {"Gather"}))
     if not nodes:
         present = sorted({node.op_type for node in proto.graph.node})
         raise UnsupportedModelError(

@@ -11,7 +11,7 @@ from optimizer.convert.detect import detect
 from optimizer.convert.upload import is_archive
 from optimizer.data import DataLimits, NpzReader, shared_count
 from optimizer.errors import InvalidDataError, InvalidOptionsError
-from optimizer.goal import Goal
+from optimizer.goal import CONVERTED_OPSET, NEWEST_OPSET, Goal
 from optimizer.isolation import Reporter
 from optimizer.results import Format
 from optimizer.workspace import StageRequest
@@ -67,8 +67,14 @@ def _require_arrays(path: Path, role: str) -> None:
 
 
 def _require_fit(goal: Goal, format: Format) -> None:
-    if goal.signature is not None and format != "savedmodel":
+    if goal.signature is not None and format not in ("savedmodel", "tflite"):
         raise InvalidOptionsError(
-            f"signature names a part of a SavedModel, but the upload is of the format {format}.",
+            f"signature names a part of a SavedModel or TFLite file; the upload is of the format {format}.",
             hint="Leave signature out.",
+        )
+    if goal.opset is not None and goal.opset < CONVERTED_OPSET and format != "onnx":
+        raise InvalidOptionsError(
+            f"opset asks for operator set {goal.opset}; a converted model can have {CONVERTED_OPSET} to "
+            f"{NEWEST_OPSET}.",
+            hint=f"Choose one from {CONVERTED_OPSET} to {NEWEST_OPSET}, or leave it out.",
         )

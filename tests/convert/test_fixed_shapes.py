@@ -86,5 +86,7 @@ def test_the_command_lines_spelling_and_json_mean_the_same() -> None:
     "given", [["x"], ["x:"], ["x:1,a"], ["x:0"], ["x:1", "x:2"], {"x": [1, -1]}, {"x": 3}, "x:1"]
 )
 def test_text_that_is_no_shape_is_refused(given: object) -> None:
-    with pytest.raises(InvalidOptionsError, match="fixed_shapes"):
+    with pytest.raises(InvalidOptionsError, match="fixed_shapes") as caught:
         Goal.parse({"fixed_shapes": given})
+    assert "image:1,224,224,3" in caught.value.hint
+    assert "max_accuracy_drop" not in caught.value.hint

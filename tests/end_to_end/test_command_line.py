@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper
 from uploads import Command, Upload, lambda_h5, stage_processes
 
 from optimizer.model import load_model
-from optimizer.results import Conversion, Inspection, Measurements, Outcome
+from optimizer.results import Inspection, Measurements, Outcome
 
 
 def test_optimize_writes_the_four_files_and_prints_the_same_outcome_as_json(
@@ -82,7 +83,8 @@ def test_convert_and_benchmark_give_their_results_as_json(
 ) -> None:
     done = onnxpress.run("convert", str(upload.model), "-o", "converted.onnx", "--json")
     assert done.returncode == 0, done.stderr
-    assert Conversion.model_validate_json(done.stdout).outputs[0].name == "scores"
+    written = Inspection.model_validate_json(done.stdout)
+    assert written.conversion.outputs[0].name == "scores"
     converted = str(tmp_path / "converted.onnx")
     done = onnxpress.run("benchmark", str(upload.model), converted, "--threads", "1", "--json")
     assert done.returncode == 0, done.stderr
@@ -98,7 +100,7 @@ def test_convert_and_inspect_end_a_model_where_outputs_says(
     asked = ("--outputs", "scores,logits", "--json")
     done = onnxpress.run("convert", str(upload.model), "-o", "cut.onnx", *asked)
     assert done.returncode == 0, done.stderr
-    conversion = Conversion.model_validate_json(done.stdout)
+    conversion = Inspection.model_validate_json(done.stdout).conversion
     assert [spec.name for spec in conversion.outputs] == ["scores", "logits"]
     assert [value.name for value in load_model(tmp_path / "cut.onnx").to_proto().graph.output] == [
         "scores",
@@ -121,9 +123,32 @@ def test_convert_takes_an_operator_set_and_shapes(onnxpress: Command, upload: Up
     asked = ("--opset", "18", "--fixed-shapes", "image:2,3,12,12")
     done = onnxpress.run("convert", str(upload.model), "-o", "fixed.onnx", *asked, "--json")
     assert done.returncode == 0, done.stderr
-    conversion = Conversion.model_validate_json(done.stdout)
+    conversion = Inspection.model_validate_json(done.stdout).conversion
     assert [spec.shape for spec in (*conversion.inputs, *conversion.outputs)] == [(2, 3, 12, 12), (2, 5)]
     assert load_model(tmp_path / "fixed.onnx").graph_ir.opset_imports[""] == 18
+
+
+def test_convert_writes_the_graph_that_inspect_counts(
+    onnxpress: Command, upload: Upload, tmp_path: Path
+) -> None:
+    proto = load_model(upload.model).to_proto()
+    first = proto.graph.node[0]
+    proto.graph.node.insert(0, helper.make_node("Identity", [first.input[0]], ["again"]))
+    proto.graph.node[1].input[0] = "again"
+    model = tmp_path / "idle.onnx"
+    model.write_bytes(proto.SerializeToString())
+    done = onnxpress.run("inspect", str(model), "--json")
+    inspected = Inspection.model_validate_json(done.stdout).simplification
+    done = onnxpress.run("convert", str(model), "-o", "clean.onnx", "--json")
+    converted = Inspection.model_validate_json(done.stdout).simplification
+    assert converted == inspected
+    assert converted is not None
+    assert converted.changes
+    assert len(load_model(tmp_path / "clean.onnx").graph_ir.graph) == converted.after.nodes
+    assert converted.after.nodes < converted.before.nodes == len(proto.graph.node)
+    done = onnxpress.run("convert", str(model), "-o", "plain.onnx", "--no-simplify")
+    assert "as the converter wrote it" in done.stdout
+    assert len(load_model(tmp_path / "plain.onnx").graph_ir.graph) == converted.before.nodes
 
 
 def test_an_error_names_what_is_wrong_and_has_its_exit_code(onnxpress: Command, upload: Upload) -> None:
@@ -148,7 +173,7 @@ def test_an_error_names_what_is_wrong_and_has_its_exit_code(onnxpress: Command, 
         ("optimize", model, "--evaluation", str(wrong)): ("InvalidDataError", 6, "class id 99"),
         ("optimize", model, "-o", str(other)): ("InvalidOptionsError", 2, "other.npz"),
         ("optimize", model, "--outputs", "logit"): ("InvalidOptionsError", 2, "logit"),
-        ("inspect", model, "--opset", "99"): ("InvalidOptionsError", 2, "99"),
+        ("inspect", model, "--opset", "99"): ("InvalidOptionsError", 2, "opset"),
         ("convert", model, "-o", "x.onnx", "--fixed-shapes", "image:1,2"): (
             "InvalidOptionsError",
             2,

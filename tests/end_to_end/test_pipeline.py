@@ -150,8 +150,8 @@ def test_a_conversion_of_an_archive_that_was_cut_off_starts_again(
     run = Run(on_event=stop_after_extraction, cancel=cancel, workspace=tmp_path / "work")
     with pytest.raises(StageCancelledError):
         convert_to_onnx(archive, tmp_path / "model.onnx", run=run)
-    conversion = convert_to_onnx(archive, tmp_path / "model.onnx", run=Run(workspace=tmp_path / "work"))
-    assert conversion.format == "savedmodel"
+    done = convert_to_onnx(archive, tmp_path / "model.onnx", run=Run(workspace=tmp_path / "work"))
+    assert done.conversion.format == "savedmodel"
     assert (tmp_path / "model.onnx").is_file()
 
 

@@ -78,6 +78,23 @@ def test_it_reads_the_first_row_of_the_users_samples(
     assert ours != made_up
 
 
+def test_samples_that_cannot_be_read_end_in_a_sentence_and_exit_code_2(
+    outcome: Outcome, workspace: Workspace, tmp_path: Path
+) -> None:
+    write_package(outcome, workspace)
+    text, other = tmp_path / "text.npz", tmp_path / "other.npz"
+    text.write_text("image")
+    np.savez(other, a=np.zeros((1, 28, 28, 1)), b=np.zeros(1))
+    wrong = {tmp_path / "nowhere.npz": "There is no file", text: "is no .npz file", other: "lacks image"}
+    for path, said in wrong.items():
+        command = [sys.executable, str(workspace.package / "example.py"), str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert str(path) in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_it_feeds_several_inputs_integers_booleans_scalars_and_strings(
     with_inputs: WithInputs, tmp_path: Path, run_alone: Callable[..., str]
 ) -> None:
