@@ -7,6 +7,11 @@
 
 Einsums of Keras and TensorFlow arrive as batched products over one joint axis of examples and heads, between
 Reshapes to and from it; of free lengths, as Gemm over rows.
+
+Measured and left out (16 to 512 steps, width 64 to 768, one thread): the products of Q, K and V joined and
+split, 0.77 to 1.02 times as fast; joined and parted by a Transpose of five axes, 0.93 to 1.11; K transposed
+like Q, so that ONNX Runtime transposes it within its product, 0.87 to 1.08; all products as Gemm over rows,
+0.93 to 1.10.
 """
 
 from __future__ import annotations
