@@ -9,13 +9,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.graph.match import array
-from optimizer.graph.sizes import KEY, Size, integers, reshaped, shape
+from optimizer.graph.sizes import KEY, Size, annotation, integers, reshaped, shape
 from optimizer.graph.structure import STANDARD_DOMAINS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 Sizes = tuple[Size, ...] | None
+
+WHOLE = 1 << 29
+"""Exporters write such ends of a Slice for "up to the end"."""
 
 _SAME_SHAPE = frozenset(
     [
@@ -130,6 +133,14 @@ def _sizes(node: ir.Node) -> Sizes:  # noqa: C901  # one flat match over the ope
             return None if target is None else broadcast([first, target])
         case "Concat":
             return _joined(node, [shape(value) for value in node.inputs])
+        case "Tile":
+            times = integers(node.inputs[1])
+            pairs = zip(first, times or (), strict=False)
+            return None if times is None or len(times) != len(first) else tuple(a * b for a, b in pairs)
+        case "Slice":
+            return _sliced(node, first)
+        case "Resize":
+            return _resized(node, first)
         case "GatherElements":
             return shape(node.inputs[1])
         case "LSTM" | "GRU" | "RNN":
@@ -219,6 +230,32 @@ def _joined(node: ir.Node, parts: Sequence[Sizes]) -> Sizes:
     if len(others) > 1 or any(size.symbols for size in along):
         return None
     return (*known[0][:axis], Size(sum(size.factor for size in along)), *known[0][axis + 1 :])
+
+
+def _sliced(node: ir.Node, first: tuple[Size, ...]) -> Sizes:
+    """Slice: axes that are not named, or taken whole; the others as ONNX has them."""
+    given, annotated = [array(value) for value in node.inputs[1:]], annotation(node.outputs[0])
+    if len(given) < 2 or any(value is None for value in given) or annotated is None:
+        return None
+    starts, ends, *rest = (value.ravel() for value in given if value is not None)
+    axes = rest[0] if rest else range(len(starts))
+    steps = rest[1] if len(rest) > 1 else [1] * len(starts)
+    cut = {
+        int(axis) % len(first)
+        for axis, start, end, step in zip(axes, starts, ends, steps, strict=True)
+        if start != 0 or end < WHOLE or step != 1
+    }
+    return tuple(annotated[axis] if axis in cut else size for axis, size in enumerate(first))
+
+
+def _resized(node: ir.Node, first: tuple[Size, ...]) -> Sizes:
+    """Resize: axes whose scale is 1 keep their names."""
+    scales = array(node.inputs[2]) if len(node.inputs) > 2 else None
+    annotated = annotation(node.outputs[0])
+    if scales is None or scales.size != len(first) or annotated is None or "axes" in node.attributes:
+        return None
+    pairs = zip(scales.ravel(), first, annotated, strict=True)
+    return tuple(size if scale == 1 else after for scale, size, after in pairs)
 
 
 def _recurrent(node: ir.Node, first: tuple[Size, ...]) -> Sizes:

@@ -52,10 +52,10 @@ def shape(value: ir.Value | None) -> tuple[Size, ...] | None:
     if value is None:
         return None
     sizes: tuple[Size, ...] | None = value.meta.get(KEY)
-    return sizes if sizes is not None else _annotated(value)
+    return sizes if sizes is not None else annotation(value)
 
 
-def _annotated(value: ir.Value) -> tuple[Size, ...] | None:
+def annotation(value: ir.Value) -> tuple[Size, ...] | None:
     """What shape inference wrote; a size without a name gets one of its own."""
     if value.shape is None:
         return None

@@ -26,6 +26,8 @@ from optimizer.graph.rewrites.recurrence import ELIMINATE_ZERO_STATES, FOLD_LAST
 from optimizer.graph.rewrites.reductions import FOLD_SUM_INTO_MATMUL, INSERT_PARTIAL_MAXIMUM
 from optimizer.graph.rewrites.reshapes import ELIMINATE_RESHAPES_AROUND_MATMUL, FOLD_RESHAPE_TARGET
 from optimizer.graph.rewrites.smooth_activations import FUSE_SIGMOID, INSERT_EXPONENTIAL_INTO_MISH
+from optimizer.graph.rewrites.slices import ELIMINATE_INDEX_WRAP, ELIMINATE_SLICE, FOLD_SLICE_INTO_GATHER
+from optimizer.graph.rewrites.upsampling import FUSE_UPSAMPLING
 
 REWRITES: tuple[Rewrite, ...] = (
     FUSE_RECURRENCE,
@@ -36,6 +38,7 @@ REWRITES: tuple[Rewrite, ...] = (
     FUSE_ANY,
     # Shapes first: what stands between two operators hides their pattern.
     FOLD_RESHAPE_TARGET,
+    FUSE_UPSAMPLING,
     COLLAPSE_MOVES,
     ELIMINATE_RESHAPES_AROUND_MATMUL,
     UNFOLD_ROWS,
@@ -61,6 +64,9 @@ REWRITES: tuple[Rewrite, ...] = (
     SPLIT_BATCH,
     TURN_PRODUCT,
     ELIMINATE_EXPAND,
+    ELIMINATE_SLICE,
+    FOLD_SLICE_INTO_GATHER,
+    ELIMINATE_INDEX_WRAP,
     # Tables last: what follows a look-up is fewer operators by then.
     FOLD_ONE_HOT_INTO_MATMUL,
     FOLD_INTO_TABLE,

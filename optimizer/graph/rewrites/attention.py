@@ -7,6 +7,11 @@
 
 Einsums of Keras and TensorFlow arrive as batched products over one joint axis of examples and heads, between
 Reshapes to and from it; of free lengths, as Gemm over rows.
+
+Measured and left out (16 to 512 steps, width 64 to 768, one thread): the products of Q, K and V joined and
+split, 0.77 to 1.02 times as fast; joined and parted by a Transpose of five axes, 0.93 to 1.11; K transposed
+like Q, so that ONNX Runtime transposes it within its product, 0.87 to 1.08; all products as Gemm over rows,
+0.93 to 1.10.
 """
 
 from __future__ import annotations
@@ -238,8 +243,8 @@ def _turned(value: ir.Value | None, order: list[int], build: Builder) -> tuple[i
 
 def _unfold_rows(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     """A product over the last axis without the rows that it is flattened to."""
-    layer = node.inputs[0].producer() if node.inputs[0] is not None else None
-    if layer is None or not is_standard(layer, "Gemm") or not single_use(layer.outputs[0]):
+    layer, added = _gemm_above(node.inputs[0])
+    if layer is None:
         return None
     parameters, chain = _weight_and_bias(layer), chain_above(layer.inputs[0])
     found, sizes = layout(chain) if chain else None, shape(node.outputs[0])
@@ -256,9 +261,24 @@ def _unfold_rows(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     if len(first) + len(last) > own + 1:  # as many are well: rows that several products share go at last
         return None
     value = build("MatMul", put(first, source, build), build.constant(weight))
-    if bias is not None:
-        value = build("Add", value, build.constant(bias))
+    for each in (bias, added):
+        if each is not None:
+            value = build("Add", value, build.constant(each))
     return [put(last, value, build)]
+
+
+def _gemm_above(value: ir.Value | None) -> tuple[ir.Node | None, Array | None]:
+    """The Gemm that a value is, and what is added to each of its rows."""
+    node = value.producer() if value is not None else None
+    added = None
+    if value is not None and node is not None and is_standard(node, "Add") and single_use(value):
+        place = _constant_place(node)
+        added = None if place is None else array(node.inputs[place])
+        value = None if place is None or added is None or added.ndim > 1 else node.inputs[1 - place]
+        node = value.producer() if value is not None else None
+    if value is None or node is None or not is_standard(node, "Gemm") or not single_use(value):
+        return None, None
+    return node, added
 
 
 def _weight_and_bias(layer: ir.Node) -> tuple[Array, Array | None] | None:

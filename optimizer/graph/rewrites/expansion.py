@@ -5,6 +5,9 @@
     Reduce(Squeeze(x, a), b)                          ->  Reduce(x, a and b)      nothing is kept of the axes
 
 Keras makes a mask of the size of the scores before it combines it with the one that was given.
+
+GlobalAveragePool and Squeeze behind a convolution stay: ReduceMean over both axes measured 0.93 to 1.08 times
+as fast there (16 to 1024 channels), and has no integer kernel.
 """
 
 from __future__ import annotations

@@ -35,11 +35,15 @@ _NEVER_NEGATIVE = frozenset({"Abs", "Exp", "HardSigmoid", "Relu", "Sigmoid", "So
 
 
 def _pad_above(value: ir.Value | None) -> ir.Node | None:
-    """The Pad that a value, which nothing else reads, comes from."""
+    """The Pad that a value comes from."""
     node = value.producer() if value is not None else None
-    if value is None or node is None or not is_standard(node, "Pad") or not single_use(value):
-        return None
-    return node
+    return node if node is not None and is_standard(node, "Pad") else None
+
+
+def _serves_layers_alone(pad: ir.Node) -> bool:
+    """Whether a Pad goes once each of the layers behind it pads by itself."""
+    value = pad.outputs[0]
+    return not value.is_graph_output() and all(use.node.op_type in _LAYERS for use in value.uses())
 
 
 def _pads(node: ir.Node) -> Pads | None:
@@ -68,7 +72,7 @@ def _fill(node: ir.Node) -> float | None:
 def _sink(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     pad = _pad_above(node.inputs[0])
     pads = _pads(pad) if pad is not None else None
-    if pad is None or pads is None or not _is_of_use(node, pad):
+    if pad is None or pads is None or not single_use(pad.outputs[0]) or not _is_of_use(node, pad):
         return None
     match node.op_type:
         case "Transpose":
@@ -108,7 +112,7 @@ def _is_of_use(node: ir.Node, pad: ir.Node) -> bool:
 def _fold(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     pad = _pad_above(node.inputs[0])
     pads, fill = (_pads(pad), _fill(pad)) if pad is not None else (None, None)
-    if pad is None or pads is None or fill is None or len(node.outputs) > 1:
+    if pad is None or pads is None or fill is None or len(node.outputs) > 1 or not _serves_layers_alone(pad):
         return None
     if any(each != (0, 0) for each in pads[:2]) or len(pads) < 3 or attribute(node, "ceil_mode", 0):
         return None

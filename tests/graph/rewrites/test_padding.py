@@ -153,3 +153,19 @@ def test_a_pad_that_meets_no_layer_is_left(body: str) -> None:
         g (float[batch, 1, 9, 2] x) => (float[a, b, c, d] y)
         <int64[8] pads = {{0, 0, 1, 0, 0, 0, 1, 0}}, int64[1] one = {{1}}> {{ {body} }}"""
     assert_left(proto_of(text, {}), SINK_PAD)
+
+
+@pytest.mark.parametrize("last", ["Relu (p)", "Conv (p, w)"])
+def test_a_pad_that_several_layers_share_goes_with_the_last_of_them(last: str) -> None:
+    text = f"""
+        g (float[batch, 2, 8, 9] x) => (float[a, b, c, d] y, float[e, f, g, h] z)
+        <int64[8] pads = {{0, 0, 1, 1, 0, 0, 1, 1}}>
+        {{ p = Pad (x, pads)  y = Conv (p, v)  z = {last} }}"""
+    weights = {"v": normal(4, 2, 3, 3), "w": normal(3, 2, 3, 3)}
+    before = proto_of(text, weights if "w" in last else {"v": weights["v"]})
+    if "Relu" in last:
+        assert_left(before, FOLD_PAD)
+        return
+    after = rewritten(before, FOLD_PAD, times=2)
+    assert operators(after) == ["Conv", "Conv"]
+    assert_same(before, after, {"x": normal(2, 2, 8, 9)})
