@@ -12,6 +12,7 @@ from optimizer.graph.rewrites.clipping import (
 from optimizer.graph.rewrites.conv1d import COLLAPSE_SQUEEZES
 from optimizer.graph.rewrites.flags import FOLD_AXES_INTO_REDUCTION, FOLD_COMPARISON_WITH_ZERO, FUSE_ANY
 from optimizer.graph.rewrites.gelu import FUSE_GELU
+from optimizer.graph.rewrites.group_normalization import FUSE_GROUP_NORMALIZATION
 from optimizer.graph.rewrites.layer_normalization import (
     FUSE_LAYER_NORMALIZATION,
     FUSE_LAYER_NORMALIZATION_OF_ROWS,
@@ -25,6 +26,7 @@ from optimizer.graph.rewrites.reshapes import (
     ELIMINATE_RESHAPES_AROUND_MATMUL,
     FOLD_RESHAPE_TARGET,
 )
+from optimizer.graph.rewrites.rms_normalization import FUSE_RMS_NORMALIZATION
 from optimizer.graph.rewrites.smooth_activations import FUSE_SIGMOID, INSERT_EXPONENTIAL_INTO_MISH
 
 REWRITES: tuple[Rewrite, ...] = (
@@ -40,6 +42,8 @@ REWRITES: tuple[Rewrite, ...] = (
     ELIMINATE_RESHAPES_AROUND_MATMUL,
     FUSE_LAYER_NORMALIZATION,
     FUSE_LAYER_NORMALIZATION_OF_ROWS,
+    FUSE_GROUP_NORMALIZATION,
+    FUSE_RMS_NORMALIZATION,
     FUSE_GELU,
     # Parts before the whole, Clip before Relu, which is half of one.
     FUSE_CLIP,
