@@ -2,6 +2,7 @@
 
 from optimizer.graph.rewriter import Rewrite
 from optimizer.graph.rewrites.affine import FOLD_AFFINE
+from optimizer.graph.rewrites.affine_forwards import COLLAPSE_CONSTANTS, FOLD_AFFINE_FORWARDS
 from optimizer.graph.rewrites.clipping import (
     FUSE_CLIP,
     FUSE_HARD_SIGMOID,
@@ -54,6 +55,8 @@ REWRITES: tuple[Rewrite, ...] = (
     FUSE_SIGMOID,
     INSERT_EXPONENTIAL_INTO_MISH,
     FOLD_AFFINE,
+    FOLD_AFFINE_FORWARDS,
+    COLLAPSE_CONSTANTS,
     COLLAPSE_SQUEEZES,
     # Tables last: what follows a look-up is fewer operators by then.
     FOLD_ONE_HOT_INTO_MATMUL,
