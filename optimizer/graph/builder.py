@@ -19,7 +19,7 @@ class Builder:
     def __init__(self, root: ir.Node, opset: int) -> None:
         import onnx_ir as ir
 
-        self._opset = opset
+        self.opset = opset
         self._tape = ir.tape.Tape()
         # Names of values are the graph's own; those of nodes may stand twice, in a branch and around it.
         self._stem = _free_stem(
@@ -43,7 +43,7 @@ class Builder:
 
     def reduce(self, op_type: str, value: ir.Value, axes: Sequence[int], *, keepdims: int) -> ir.Value:
         """A reduction: its axes are an attribute before operator set 18, and before 13 for a sum."""
-        if self._opset >= (13 if op_type == "ReduceSum" else 18):
+        if self.opset >= (13 if op_type == "ReduceSum" else 18):
             return self(op_type, value, self.constant(axes), keepdims=keepdims)
         return self(op_type, value, axes=list(axes), keepdims=keepdims)
 

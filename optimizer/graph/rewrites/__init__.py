@@ -2,6 +2,7 @@
 
 from optimizer.graph.rewriter import Rewrite
 from optimizer.graph.rewrites.affine import FOLD_AFFINE
+from optimizer.graph.rewrites.affine_forwards import COLLAPSE_CONSTANTS, FOLD_AFFINE_FORWARDS
 from optimizer.graph.rewrites.attention import FOLD_SCALE, SPLIT_BATCH, TURN_PRODUCT, UNFOLD_ROWS
 from optimizer.graph.rewrites.clipping import (
     FUSE_CLIP,
@@ -14,6 +15,7 @@ from optimizer.graph.rewrites.elementwise import RAISE_ELEMENTWISE
 from optimizer.graph.rewrites.expansion import ELIMINATE_EXPAND, REDUCE_SQUEEZED
 from optimizer.graph.rewrites.flags import FOLD_AXES_INTO_REDUCTION, FOLD_COMPARISON_WITH_ZERO, FUSE_ANY
 from optimizer.graph.rewrites.gelu import FUSE_GELU
+from optimizer.graph.rewrites.group_normalization import FUSE_GROUP_NORMALIZATION
 from optimizer.graph.rewrites.layer_normalization import (
     FUSE_LAYER_NORMALIZATION,
     FUSE_LAYER_NORMALIZATION_OF_ROWS,
@@ -25,8 +27,9 @@ from optimizer.graph.rewrites.padding import FOLD_PAD, SINK_PAD
 from optimizer.graph.rewrites.recurrence import ELIMINATE_ZERO_STATES, FOLD_LAST_STEP, FUSE_RECURRENCE
 from optimizer.graph.rewrites.reductions import FOLD_SUM_INTO_MATMUL, INSERT_PARTIAL_MAXIMUM
 from optimizer.graph.rewrites.reshapes import ELIMINATE_RESHAPES_AROUND_MATMUL, FOLD_RESHAPE_TARGET
-from optimizer.graph.rewrites.smooth_activations import FUSE_SIGMOID, INSERT_EXPONENTIAL_INTO_MISH
+from optimizer.graph.rewrites.rms_normalization import FUSE_RMS_NORMALIZATION
 from optimizer.graph.rewrites.slices import ELIMINATE_INDEX_WRAP, ELIMINATE_SLICE, FOLD_SLICE_INTO_GATHER
+from optimizer.graph.rewrites.smooth_activations import FUSE_SIGMOID, INSERT_EXPONENTIAL_INTO_MISH
 from optimizer.graph.rewrites.upsampling import FUSE_UPSAMPLING
 
 REWRITES: tuple[Rewrite, ...] = (
@@ -49,6 +52,8 @@ REWRITES: tuple[Rewrite, ...] = (
     FOLD_PAD,
     FUSE_LAYER_NORMALIZATION,
     FUSE_LAYER_NORMALIZATION_OF_ROWS,
+    FUSE_GROUP_NORMALIZATION,
+    FUSE_RMS_NORMALIZATION,
     FUSE_GELU,
     # Parts before the whole, Clip before Relu, which is half of one.
     FUSE_CLIP,
@@ -59,6 +64,8 @@ REWRITES: tuple[Rewrite, ...] = (
     FUSE_SIGMOID,
     INSERT_EXPONENTIAL_INTO_MISH,
     FOLD_AFFINE,
+    FOLD_AFFINE_FORWARDS,
+    COLLAPSE_CONSTANTS,
     # Products of heads: scales go into weights before the moves around a product are joined with it.
     FOLD_SCALE,
     SPLIT_BATCH,

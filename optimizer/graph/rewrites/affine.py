@@ -3,6 +3,8 @@
     MatMul(x, W) * s                  ->  MatMul(x, W * s)
     Gemm(x, W, b) * s + t             ->  Gemm(x, W * s, b * s + t)
     Conv(x, W, b) * s + t             ->  Conv(x, W * s, b * s + t)       s, t by output channel
+    ConvTranspose(x, W, b) * s + t    ->  the same, W's second axis
+    LayerNormalization(x, g, b) * s + t  ->  LayerNormalization(x, g * s, b * s + t)
 
 BatchNormalization behind a Dense layer arrives so, and no other tool folds it.
 """
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+_LAYERS = ("Conv", "ConvTranspose", "Gemm", "InstanceNormalization", "LayerNormalization", "MatMul")
+
 
 def _fold(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     layer, constant = _layer_and_constant(node)
@@ -42,8 +46,10 @@ def _fold(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
             return _fold_matmul(node, layer, constant, build) if weight.ndim == 2 else None
         case "Gemm":
             return _fold_gemm(node, layer, constant, build)
-        case "Conv":
+        case "Conv" | "ConvTranspose":
             return _fold_conv(node, layer, constant, build)
+        case "LayerNormalization" | "InstanceNormalization":
+            return _fold_norm(node, layer, constant, build)
     return None
 
 
@@ -56,7 +62,7 @@ def _layer_and_constant(node: ir.Node) -> tuple[ir.Node | None, Array | None]:
         constant = array(other)
         if layer is None or constant is None or layer.domain not in STANDARD_DOMAINS:
             continue
-        if layer.op_type in ("MatMul", "Gemm", "Conv") and single_use(layer.outputs[0]):
+        if layer.op_type in _LAYERS and single_use(layer.outputs[0]):
             return layer, constant
     return None, None
 
@@ -104,16 +110,36 @@ def _fold_conv(node: ir.Node, layer: ir.Node, constant: Array, build: Builder) -
     weight = array(layer.inputs[1])
     if weight is None:
         return None
-    channels = weight.shape[0]
+    group = attribute(layer, "group", 1)
+    transposed = layer.op_type == "ConvTranspose"
+    channels = weight.shape[1] * group if transposed else weight.shape[0]
     change = _by_channel(constant, channels, weight.ndim, 1)
     given = array(layer.inputs[2]) if len(layer.inputs) > 2 else None
     if change is None:
         return None
     bias = np.zeros(channels, weight.dtype) if given is None else given
     wide = change.reshape((channels,) + (1,) * (weight.ndim - 1))
+    if transposed:  # [in, out / group, ...]
+        by_group = change.reshape(group, 1, weight.shape[1]).repeat(weight.shape[0] // group, axis=1)
+        wide = by_group.reshape(weight.shape[:2] + (1,) * (weight.ndim - 2))
     folded, bias = _changed(node.op_type, (weight, bias), (wide, change))
-    new = build("Conv", layer.inputs[0], build.constant(folded), build.constant(bias), **attributes_of(layer))
-    return [new]
+    inputs = (layer.inputs[0], build.constant(folded), build.constant(bias))
+    return [build(layer.op_type, *inputs, **attributes_of(layer))]
+
+
+def _fold_norm(node: ir.Node, layer: ir.Node, constant: Array, build: Builder) -> Sequence[ir.Value] | None:
+    """Gamma and beta of a norm: along the last axis, or by channel."""
+    gamma, sizes = array(layer.inputs[1]), shape(layer.outputs[0])
+    if gamma is None or sizes is None or gamma.ndim != 1 or len(layer.outputs) > 1:
+        return None
+    axis = len(sizes) - 1 if layer.op_type == "LayerNormalization" else 1
+    change = _by_channel(constant, gamma.size, len(sizes), axis)
+    given = array(layer.inputs[2]) if len(layer.inputs) > 2 else None
+    if change is None:
+        return None
+    beta = np.zeros(gamma.size, gamma.dtype) if given is None else given
+    weights = _changed(node.op_type, (gamma, beta), (change, change))
+    return [build(layer.op_type, layer.inputs[0], *map(build.constant, weights), **attributes_of(layer))]
 
 
 def _changed(op_type: str, old: tuple[Array, Array], change: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -33,6 +33,36 @@ LAYERS = {
         {"w": normal(4, 3, 3, 3), "b": normal(4)},
     ),
     "conv without bias": ("l = Conv (x, w)", "batch, 3, 8", "batch, 4, 6", {"w": normal(4, 3, 3)}),
+    "transposed conv": (
+        "l = ConvTranspose <strides = [2, 2]> (x, w, b)",
+        "batch, 3, 3, 3",
+        "batch, 4, 7, 7",
+        {"w": normal(3, 4, 3, 3), "b": normal(4)},
+    ),
+    "grouped transposed conv": (
+        "l = ConvTranspose <group = 2> (x, w)",
+        "batch, 6, 8",
+        "batch, 4, 10",
+        {"w": normal(6, 2, 3)},
+    ),
+    "instance normalization": (
+        "l = InstanceNormalization (x, w, b)",
+        "batch, 4, 8",
+        "batch, 4, 8",
+        {"w": normal(4), "b": normal(4)},
+    ),
+    "layer normalization": (
+        "l = LayerNormalization (x, w, b)",
+        "batch, 4",
+        "batch, 4",
+        {"w": normal(4), "b": normal(4)},
+    ),
+    "layer normalization without bias": (
+        "l = LayerNormalization (x, w)",
+        "batch, 4",
+        "batch, 4",
+        {"w": normal(4)},
+    ),
     "grouped conv": ("l = Conv <group = 2> (x, w)", "batch, 4, 8", "batch, 4, 6", {"w": normal(4, 2, 3)}),
 }
 

@@ -122,15 +122,21 @@ def test_slopes_by_channel_are_a_product_and_a_maximum(slope: tuple[int, ...]) -
     assert_same(before, after, feed("batch, 24, 8, 8"))
 
 
-@pytest.mark.parametrize(
-    ("top", "shape", "reason"),
-    [(1.5, "batch, 24, 8, 8", "above 1"), (0.5, "batch, 24, 2, 2", "fast enough")],
-)
-def test_slopes_for_which_that_is_no_gain_are_left_and_say_so(top: float, shape: str, reason: str) -> None:
-    slopes = np.linspace(0, top, 24, dtype=np.float32).reshape(24, 1, 1)
-    _, report = rewrite(model("y = PRelu (x, slopes)", shape, slopes=slopes), [FUSE_LEAKY_RELU])
+@pytest.mark.parametrize("slope", [(1, 24, 1, 1), (24, 1, 1), (24, 8, 8)])
+def test_slopes_above_1_are_a_product_of_the_negative_part(slope: tuple[int, ...]) -> None:
+    slopes = 2 * normal(*slope)
+    slopes.flat[:3] = 0, 1, 5
+    before = model("y = PRelu (x, slopes)", "batch, 24, 8, 8", slopes=slopes)
+    after = rewritten(before, FUSE_LEAKY_RELU)
+    assert operators(after) == ["Min", "Mul", "Add"]
+    assert_same(before, after, feed("batch, 24, 8, 8"))
+
+
+def test_a_small_prelu_is_left_and_says_so() -> None:
+    slopes = np.linspace(0, 1, 24, dtype=np.float32).reshape(24, 1, 1)
+    _, report = rewrite(model("y = PRelu (x, slopes)", "batch, 24, 2, 2", slopes=slopes), [FUSE_LEAKY_RELU])
     assert not report.applied
-    assert reason in next(iter(report.left.values()))
+    assert "fast enough" in next(iter(report.left.values()))
 
 
 @pytest.mark.parametrize(

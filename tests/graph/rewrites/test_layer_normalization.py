@@ -87,13 +87,70 @@ def test_any_rank_and_operator_set(shape: str, opset: int) -> None:
 
 @pytest.mark.parametrize(("axis", "gamma"), [(1, (3, 1)), (1, (1, 3, 1)), (-2, (3, 1))])
 @pytest.mark.parametrize("inverse", INVERSES)
-def test_another_axis_takes_fewer_passes(axis: int, gamma: tuple[int, ...], inverse: str) -> None:
+def test_another_axis_is_normalized_as_the_last(axis: int, gamma: tuple[int, ...], inverse: str) -> None:
     weights = {"gamma": normal(*gamma, seed=1), "beta": normal(*gamma, seed=2)}
     before = model(f"{VARIANCE} {INVERSES[inverse]} {SPELLINGS['TensorFlow']}", axis, other=weights)
     after = rewritten(before, FUSE_LAYER_NORMALIZATION)
+    assert operators(after) == ["Transpose", "LayerNormalization", "Transpose"]
+    assert_same(before, after, {"x": normal(2, 3, 6)})
+
+
+@pytest.mark.parametrize("inverse", INVERSES)
+def test_another_axis_of_many_elements_takes_fewer_passes(inverse: str) -> None:
+    weights = {"gamma": normal(160, 1, seed=1), "beta": normal(160, 1, seed=2)}
+    body = f"{VARIANCE} {INVERSES[inverse]} {SPELLINGS['TensorFlow']}"
+    before = model(body, 1, "batch, 160, 224", other=weights)
+    after = rewritten(before, FUSE_LAYER_NORMALIZATION)
     assert len(after.graph.node) < len(before.graph.node)
     assert "LayerNormalization" not in operators(after)
-    assert_same(before, after, {"x": normal(2, 3, 6)})
+    assert_same(before, after, {"x": normal(2, 160, 224)})
+
+
+SEVERAL = VARIANCE.replace("[AXIS]", "[AXES]")
+SHAPES = {
+    "rows and columns, full": ("batch, 5, 6, 8", "2, 3", (6, 8), ["LayerNormalization"]),
+    "rows and columns, by column": (
+        "batch, 5, 6, 8",
+        "2, 3",
+        (8,),
+        ["Reshape", "InstanceNormalization", "Reshape", "Mul", "Add"],
+    ),
+    "whole samples, full": ("batch, 6, 8", "1, 2", (6, 8), ["LayerNormalization"]),
+    "whole samples, by column": (
+        "batch, 6, 8",
+        "1, 2",
+        (8,),
+        ["Reshape", "InstanceNormalization", "Reshape", "Mul", "Add"],
+    ),
+    "channels first": ("batch, 5, 6, 8", "2, 3", (5, 1, 1), ["InstanceNormalization"]),
+    "channels first, one axis behind": ("batch, 5, 8", "2", (5, 1), ["InstanceNormalization"]),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("name", SHAPES)
+def test_several_axes(name: str, spelling: str) -> None:
+    shape, axes, gamma, wanted = SHAPES[name]
+    weights = {"gamma": normal(*gamma, seed=1), "beta": normal(*gamma, seed=2)}
+    body = f"{SEVERAL} {INVERSES['reciprocal']} {SPELLINGS[spelling]}".replace("AXES", axes)
+    before = model(body, -1, shape, other=weights)
+    after = rewritten(before, FUSE_LAYER_NORMALIZATION)
+    if "without" not in spelling:
+        assert operators(after) == wanted
+    sizes = [3 if part == "batch" else int(part) for part in shape.split(", ")]
+    assert_same(before, after, {"x": 2 + normal(*sizes)})
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_means_may_be_global_average_pools(spelling: str) -> None:
+    pooled = VARIANCE.replace("ReduceMean <axes = [AXIS]>", "GlobalAveragePool")
+    weights = {"gamma": normal(5, 1, 1, seed=1), "beta": normal(5, 1, 1, seed=2)}
+    before = model(
+        f"{pooled} {INVERSES['reciprocal']} {SPELLINGS[spelling]}", -1, "batch, 5, 6, 8", other=weights
+    )
+    after = rewritten(before, FUSE_LAYER_NORMALIZATION)
+    assert "GlobalAveragePool" not in operators(after)
+    assert_same(before, after, {"x": normal(2, 5, 6, 8)})
 
 
 @pytest.mark.parametrize(
@@ -108,7 +165,7 @@ def test_another_axis_takes_fewer_passes(axis: int, gamma: tuple[int, ...], inve
         + " w = Add (v, epsilon) s = Sqrt (w) y = Div (d, s)",
         VARIANCE.replace("ReduceMean <axes = [AXIS]> (q)", "ReduceMean <axes = [1]> (q)")
         + " w = Add (v, epsilon) s = Sqrt (w) y = Div (d, s)",
-        VARIANCE.replace("axes = [AXIS]", "axes = [1, 2]")
+        VARIANCE.replace("axes = [AXIS]", "axes = [0, 1]")
         + " w = Add (v, epsilon) s = Sqrt (w) y = Div (d, s)",
         VARIANCE.replace("Sub (x, m)", "Add (x, m)") + " w = Add (v, epsilon) s = Sqrt (w) y = Div (d, s)",
         VARIANCE.replace("v = ReduceMean <axes = [AXIS]> (q)", "v = ReduceMean <axes = [1]> (q)")
@@ -125,10 +182,10 @@ def test_what_differs_is_left(body: str) -> None:
 
 def test_a_gamma_that_varies_along_another_axis_stays_outside() -> None:
     body = f"{VARIANCE} {INVERSES['reciprocal']} n = Mul (d, i) y = Mul (n, gamma)"
-    before = model(body, other={"gamma": normal(3, 1)})
+    before = model(body, shape="batch, 2, 3, 6", other={"gamma": normal(3, 1)})
     after = rewritten(before, FUSE_LAYER_NORMALIZATION)
     assert operators(after) == ["LayerNormalization", "Mul"]
-    assert_same(before, after, {"x": normal(2, 3, 6)})
+    assert_same(before, after, {"x": normal(2, 2, 3, 6)})
 
 
 KERAS_2 = """

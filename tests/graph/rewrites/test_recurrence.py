@@ -81,6 +81,28 @@ def test_every_spelling_is_read(cell: str, count: str, sums: str, gates: str) ->
     check(Loop(cell, gates=gates, sums=sums, count=count))
 
 
+SLICED = """
+    none = Constant <value = int64[2] {0, 0}> ()  two = Constant <value = int64[2] {2147483647, 8}> ()
+    one_gate = Constant <value = int64[2] {0, 4}> ()  end_one = Constant <value = int64[2] {2147483647, 4}> ()
+    two_gates = Constant <value = int64[2] {0, 8}> ()
+    all_three = Constant <value = int64[2] {2147483647, 12}> ()
+    r_zr = Slice (r, none, two, both)  hzr = MatMul (h, r_zr)
+    hz = Slice (hzr, none, end_one, both)  hr = Slice (hzr, one_gate, two, both)
+    r_n = Slice (r, two_gates, all_three, both)
+"""
+
+
+@pytest.mark.parametrize("result", ["last", "sequence"])
+def test_keras_cuts_the_weight_of_a_gru_that_resets_before_inside_the_loop(result: str) -> None:
+    loop = Loop("gru_before", result=result)
+    text = loop_text(loop).replace("hz = MatMul (h, rz)  hr = MatMul (h, rr)", SLICED)
+    text = text.replace("MatMul (qh, rn)", "MatMul (qh, r_n)")
+    before = loop_model(loop, text)
+    after = rewritten(before, FUSE_RECURRENCE)
+    assert "GRU" in operators(after)
+    assert_same(before, after, feeds(loop))
+
+
 BROKEN = {
     "fewer steps than the sequence": ("int64 {7}", "int64 {6}"),
     "every step the same element": ("x = Gather (xs, k)", "x = Gather (xs, first)"),

@@ -204,6 +204,25 @@ def _computed(node: ir.Node, first: Array, rest: list[Array | None], index: int)
             axis = attribute(node, "axis", 0)
             parts = np.cumsum(axes)[:-1].tolist() if axes else len(node.outputs)
             return np.asarray(np.split(first, parts, axis)[index])
+        case "Slice":
+            return _sliced(first, *(part.ravel().tolist() for part in rest if part is not None))
         case "Gather" if len(axes) == 1 and rest[0] is not None and rest[0].ndim == 0:
             return np.asarray(first.take(axes[0], attribute(node, "axis", 0)))
     return None
+
+
+def _sliced(
+    content: Array,
+    starts: list[int],
+    ends: list[int],
+    axes: list[int] | None = None,
+    strides: list[int] | None = None,
+) -> Array | None:
+    """A part of a constant; None for one that runs backwards."""
+    cut = [slice(None)] * content.ndim
+    places = axes if axes is not None else list(range(len(starts)))
+    for start, end, axis, stride in zip(starts, ends, places, strides or [1] * len(starts), strict=True):
+        if stride < 1:
+            return None
+        cut[axis] = slice(start, end, stride)
+    return content[tuple(cut)]
