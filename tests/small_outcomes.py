@@ -16,11 +16,14 @@ from optimizer.results import (
     Measurement,
     Outcome,
     Quality,
+    Rewritten,
     Samples,
     Simplification,
     TensorSpec,
 )
+from optimizer.rewriting import AppliedRewrite
 from optimizer.steps import QuantizeDynamic, QuantizeStatic, Recipe
+from optimizer.timings import Profile, TimeRow
 
 FILES = {
     "model": b"the optimized model",
@@ -74,7 +77,24 @@ OUTCOME = Outcome(
         inputs=(TensorSpec(name="x", dtype="float32", shape=(None, 4)),),
         outputs=(TensorSpec(name="y", dtype="float32", shape=(None, 4)),),
     ),
-    simplification=Simplification(before=_COUNTS, after=_COUNTS, max_relative_difference=0.0),
+    simplification=Simplification(
+        before=_COUNTS,
+        after=_COUNTS,
+        max_relative_difference=0.0,
+        rewrites=(
+            AppliedRewrite(name="fuse_gelu", words="a GELU became one operator", count=1, layers=("ffn",)),
+        ),
+    ),
+    rewritten=Rewritten(
+        gain=Interval(estimate=1.25, low=1.2, high=1.3, n=3),
+        profile=Profile(
+            before_ms=0.5,
+            after_ms=0.4,
+            operators=(TimeRow(name="MatMul", nodes_before=2, before_ms=0.4, nodes_after=2, after_ms=0.35),),
+            layers=(TimeRow(name="ffn", nodes_before=4, before_ms=0.45, nodes_after=2, after_ms=0.375),),
+        ),
+    ),
+    plain_refused="tf2onnx alone fails with KeyError: 'x'",
     samples=Samples(calibration=(0, 1), selection=(0,), check=(1,), source="evaluation", labelled=True),
     rows=(measurement("original", 2.0, 0.2), measurement("input", 0.5, 0.8), measurement("baseline", 0.4)),
     candidates=(

@@ -39,7 +39,7 @@ class Layers:
     def __init__(self, model: onnx.ModelProto) -> None:
         """Read the names of a model as its author wrote it; values of weights are not looked at."""
         nodes = list(all_nodes(model.graph))
-        self._nodes = {name: node for node in nodes for name in (*node.output, node.name) if name}
+        self._nodes = {name: node for node in nodes for name in _names(node) if name}
         self._readers: dict[str, list[onnx.NodeProto]] = {}
         for node in nodes:
             for name in node.input:
@@ -51,13 +51,14 @@ class Layers:
         """The layer of a node, by its name or that of a value, also after ONNX Runtime or a rewrite made it.
 
         Returns:
-            The folders of the original node's name, without those that most nodes share; the node's own name
-            where it has no layer; None for a name that says nothing, as some of ONNX Runtime's own do.
+            The folders of the original node's name, without those that most nodes share; the node's own name,
+            or that of its value, where it has no layer; None for a name that says nothing, as some of ONNX
+            Runtime's own do.
         """
         node = self._origin(name)
         folder = self._folder_of(node) if node is not None else _folder(name)
         if folder is None:
-            return node and (node.name or name)
+            return node and next(filter(None, (node.name, *node.output)), name)
         return self._short(folder)
 
     def _origin(self, name: str) -> onnx.NodeProto | None:
@@ -87,6 +88,12 @@ class Layers:
         if folder == self._root:
             return folder.rpartition("/")[2]
         return folder.removeprefix(f"{self._root}/") if self._root else folder
+
+
+def _names(node: onnx.NodeProto) -> tuple[str, ...]:
+    """All that a node is known by; one without a name also by that which `name_nodes` gives it."""
+    given = node.name or f"{node.op_type}_{next(filter(None, node.output), '')}"
+    return (*node.output, given)
 
 
 def _folder(name: str) -> str | None:

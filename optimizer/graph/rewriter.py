@@ -48,8 +48,8 @@ class Report:
     """What was done, and what was recognized but left."""
 
     applied: Counter[str] = field(default_factory=Counter)
-    places: dict[str, list[str]] = field(default_factory=dict)
-    """By the name of the rewrite, a value of each node that it replaced."""
+    places: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
+    """By the name of the rewrite, for each time the names of the node that it replaced and of its bodies'."""
     left: dict[str, str] = field(default_factory=dict)
     """By the name of the node, why."""
     left_by: dict[str, str] = field(default_factory=dict)
@@ -189,9 +189,20 @@ def _try(node: ir.Node, rewrite: Rewrite, model: ir.Model, report: Report) -> No
     if new is None:
         build.discard()
         return
-    report.places.setdefault(rewrite.name, []).append(node.name or node.outputs[0].name or "")
+    report.places.setdefault(rewrite.name, []).append(tuple(_names(node)))
     _put(node, build, new, model)
     report.applied[rewrite.name] += 1
+
+
+def _names(node: ir.Node) -> Iterator[str]:
+    """The name of a node, and of each node of its bodies."""
+    import onnx_ir as ir
+
+    yield node.name or node.outputs[0].name or node.op_type
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            for inner in attribute.as_graph():
+                yield from _names(inner)
 
 
 def _put(node: ir.Node, build: Builder, new: Sequence[ir.Value | None], model: ir.Model) -> None:

@@ -79,7 +79,7 @@ def _simplified(
     current = original
     difference = 0.0
     refusals: list[str] = []
-    places: dict[str, list[str]] = {}
+    places: dict[str, list[tuple[str, ...]]] = {}
     recognized = Report()
     for _ in range(_MAX_ROUNDS):
         before = fingerprint(current)
@@ -216,16 +216,16 @@ _TOOLS = (
 )
 
 
-def _applied(places: Mapping[str, Sequence[str]], layers: Layers) -> tuple[AppliedRewrite, ...]:
+def _applied(places: Mapping[str, Sequence[tuple[str, ...]]], layers: Layers) -> tuple[AppliedRewrite, ...]:
     """What was rewritten, from the nodes that each rewrite replaced."""
     return tuple(
         AppliedRewrite(
             name=name,
             words=in_words(name),
-            count=len(nodes),
-            layers=tuple(dict.fromkeys(layers.layer_of(node) or node for node in nodes)),
+            count=len(times),
+            layers=tuple(dict.fromkeys(layers.layer_of(node) or node for nodes in times for node in nodes)),
         )
-        for name, nodes in sorted(places.items())
+        for name, times in sorted(places.items())
     )
 
 

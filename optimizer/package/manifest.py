@@ -99,13 +99,13 @@ class Manifest(Options):
     goal: Goal
     conversion: ConversionFacts
     simplification: Simplification
-    rewritten: Rewritten | None
+    rewritten: Rewritten | None = None
     """What rewriting gains, and the time per operator and layer before and after it."""
     samples: SampleFacts
     measurements: tuple[Measurement, ...]
     """The upload in its own runtime (original), as tf2onnx alone converts it (plain), the converted file
     (input) or, where that is the baseline, its simplified form (simplified), the baseline."""
-    plain_refused: str
+    plain_refused: str = ""
     """Why there is no row `plain`; empty where there is one, or where nothing was converted."""
     candidates: tuple[Candidate, ...]
     """What each recipe made, with its screening figures, or why it was refused."""

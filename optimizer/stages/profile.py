@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import onnx
 
 from optimizer.benchmark import (
@@ -12,7 +15,9 @@ from optimizer.benchmark import (
     measure_pair,
     time_per_operator,
 )
+from optimizer.external_data import model_files
 from optimizer.graph.layers import Layers
+from optimizer.graph.structure import all_nodes, name_nodes
 from optimizer.isolation import Reporter, run_nested
 from optimizer.model import sha256
 from optimizer.results import Interval, Rewritten, Simplification
@@ -55,8 +60,24 @@ def measure_profile(request: StageRequest, settings: MeasureSettings) -> Profile
 
 def run_operators(request: StageRequest, reporter: Reporter) -> None:
     """Be that process: time both files node by node."""
-    times = time_per_operator(LaunchRequest.model_validate(request.payload))
+    wanted = LaunchRequest.model_validate(request.payload)
+    with tempfile.TemporaryDirectory() as folder:
+        models = tuple(_with_names(path, Path(folder)) for path in wanted.models)
+        times = time_per_operator(wanted.model_copy(update={"models": models}))
     proto = onnx.load(request.files.converted, load_external_data=False)
     done = request.files.read("simplify", Simplification).rewrites
     profile = make_profile(times[0], times[-1], Layers(proto).layer_of, done)
     reporter.result(profile.model_dump(mode="json"))
+
+
+def _with_names(path: Path, folder: Path) -> Path:
+    """The file, or a copy in which every node has a name: else ONNX Runtime numbers them as it likes."""
+    if len(model_files(path)) > 1:
+        return path
+    proto = onnx.load(path)
+    if all(node.name for node in all_nodes(proto.graph)):
+        return path
+    name_nodes(proto)
+    named = folder / path.name
+    onnx.save(proto, named)
+    return named

@@ -75,6 +75,8 @@ def benchmark_view(job: Job, provider: str | None, batch_size: int | None) -> Be
     wanted = [provider] if provider else _PROVIDERS
     measured = {row.provider for row in rows}
     notices = job.outcome.notices if job.outcome else ()
+    if job.outcome and job.outcome.plain_refused:
+        notices = (*notices, f"There is no row plain: {job.outcome.plain_refused}.")
     return BenchmarkView(
         job=job.id,
         machine=machine,

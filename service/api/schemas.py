@@ -7,7 +7,9 @@ from typing import Any
 
 from optimizer.goal import Goal
 from optimizer.options import Options
-from optimizer.results import Candidate, Choice, Measurement, Quality
+from optimizer.results import Candidate, Choice, Interval, Measurement, Outcome, Quality
+from optimizer.rewriting import AppliedRewrite, LeftNode
+from optimizer.timings import TimeRow
 from service.api.problems import ProblemDetails, failure_of
 from service.jobs import Job, JobFile, JobStore, JobSummary, Kind, Status
 from service.jobs.records import INPUT_ROLES
@@ -51,6 +53,20 @@ class CandidateView(Options):
     """Where its file is."""
 
 
+class RewritingView(Options):
+    """What rewriting did to the model at no loss, and what it gains."""
+
+    gain: Interval | None
+    """Latency before / after, above 1 is faster, with its 95 % interval; null where nothing was rewritten, or
+    nothing measured."""
+    rewrites: tuple[AppliedRewrite, ...]
+    """Each in plain words, how often, and in which layers."""
+    left: tuple[LeftNode, ...]
+    """What was recognized but left, and why."""
+    operators: tuple[TimeRow, ...]
+    """Time per operator before and after; by layer it is in the manifest."""
+
+
 class JobLine(Options):
     """One line of the list of jobs."""
 
@@ -78,6 +94,8 @@ class JobView(JobLine):
     candidates: tuple[CandidateView, ...] = ()
     choice: Choice | None = None
     """What was chosen, and why, and why each other candidate was not."""
+    rewriting: RewritingView | None = None
+    """Of a finished optimization."""
     artifact: FileView | None = None
     quality: tuple[Quality, ...] = ()
     """What the choice loses, on samples that took no part in the choice."""
@@ -121,8 +139,19 @@ def job_view(job: Job, records: JobStore) -> JobView:
         **view,
         candidates=tuple(_candidate(job, made) for made in outcome.candidates),
         choice=outcome.confirmation.chosen,
+        rewriting=_rewriting(outcome),
         artifact=_file(job.files["model"]),
         quality=outcome.confirmation.quality,
+    )
+
+
+def _rewriting(outcome: Outcome) -> RewritingView:
+    rewritten = outcome.rewritten
+    return RewritingView(
+        gain=rewritten.gain if rewritten else None,
+        rewrites=outcome.simplification.rewrites,
+        left=outcome.simplification.left,
+        operators=rewritten.profile.operators if rewritten else (),
     )
 
 

@@ -47,6 +47,11 @@ def test_a_finished_job_says_what_was_chosen_and_why(
     assert client.get(chosen["model"]).content == small_outcomes.FILES["candidates/dynamic"]
     assert (refused["refused"], refused["model"]) == ("node 7 cannot be quantized", None)
     assert job["notices"] == ["threads: 1"]
+    assert job["rewriting"]["gain"]["estimate"] == 1.25
+    assert job["rewriting"]["rewrites"][0]["layers"] == ["ffn"]
+    assert job["rewriting"]["operators"][0]["after_ms"] == 0.35
+    notices = client.get(f"/benchmark?job={job_id}").json()["notices"]
+    assert "There is no row plain: tf2onnx alone fails with KeyError: 'x'." in notices
     assert client.get(job["links"]["artifact"]).status_code == 200
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from onnx import numpy_helper, parser
@@ -102,22 +104,109 @@ def test_macs_are_none_where_a_shape_is_unknown() -> None:
     assert counts.parameters == 15
 
 
-def test_nodes_of_a_branch_are_counted_and_its_macs_are_not_guessed() -> None:
+def branches(other: str) -> Model:
+    return model(
+        f"""
+        g (float[batch, 3] x, bool c) => (float[batch, 5] y) {{
+            y = If (c) <
+                then_branch = a () => (float[batch, 5] t) {{ t = MatMul (x, w) }},
+                else_branch = b () => (float[batch, 5] e) {{ {other} }}
+            >
+        }}""",
+        w=zeros(3, 5),
+    )
+
+
+def test_nodes_of_a_branch_are_counted_and_its_macs_where_both_have_as_many() -> None:
+    counts = count(branches("n = Neg (x)  e = MatMul (n, w)"))
+    assert counts.nodes == 4
+    assert counts.operators == {"If": 1, "MatMul": 2, "Neg": 1}
+    assert counts.macs == 15
+    two = "n = Neg (x)  s = MatMul (x, w)  p = MatMul (n, w)  e = Add (s, p)"
+    assert count(branches(two)).macs is None
+
+
+LOOP = """
+    g (float[batch, 7, 4] x) => (float[batch, 5] y) {
+        one = Constant <value = int64[1] {1}> ()
+        sizes = Shape (x)
+        length = Gather (sizes, one)
+        steps = Squeeze (length)
+        yes = Constant <value = bool {1}> ()
+        xs = Transpose <perm = [1, 0, 2]> (x)
+        y = Loop (STEPS, yes, start) <body = b (int64 i, bool go, float[a, b] h) => (bool on, float[a, b] n) {
+            on = Identity (go)
+            now = Gather (xs, i)
+            f = MatMul (now, w)
+            r = MatMul (h, u)
+            n = Add (f, r)
+        }>
+    }"""
+
+
+def test_a_loop_counts_its_body_at_each_step() -> None:
+    # The number of steps is computed from the input, whose length is fixed.
+    loop = model(LOOP.replace("STEPS", "steps"), w=zeros(4, 5), u=zeros(5, 5), start=zeros(1, 5))
+    counts = count(loop)
+    assert counts.macs == 7 * (4 * 5 + 5 * 5)
+
+
+def test_a_loop_that_its_body_ends_is_not_guessed() -> None:
+    text = LOOP.replace("STEPS", "many").replace(
+        "yes =", "many = Constant <value = int64 {2147483647}> ()  yes ="
+    )
+    assert count(model(text, w=zeros(4, 5), u=zeros(5, 5), start=zeros(1, 5))).macs is None
+    free = LOOP.replace("STEPS", "steps").replace("[batch, 7, 4]", "[batch, time, 4]")
+    assert count(model(free, w=zeros(4, 5), u=zeros(5, 5), start=zeros(1, 5))).macs is None
+
+
+def test_a_scan_counts_its_body_at_each_step_and_a_loop_in_a_loop_both() -> None:
     counts = count(
         model(
             """
-            g (float[batch, 3] x, bool c) => (float[batch, 5] y) {
-                y = If (c) <
-                    then_branch = a () => (float[batch, 5] t) { t = MatMul (x, w) },
-                    else_branch = b () => (float[batch, 5] e) { n = Neg (x) \n e = MatMul (n, w) }
-                >
+            g (float[6, 3] x) => (float[3] last, float[6, 3] y) {
+                last, y = Scan <num_scan_inputs = 1, body = b (float[3] h, float[3] now) =>
+                    (float[3] next, float[3] out) {
+                    two = Constant <value = int64 {2}> ()
+                    yes = Constant <value = bool {1}> ()
+                    next = Loop (two, yes, now) <
+                        body = c (int64 i, bool go, float[3] s) => (bool on, float[3] t) {
+                            on = Identity (go)
+                            t = MatMul (s, w)
+                        }
+                    >
+                    out = Identity (h)
+                }> (start, x)
             }""",
-            w=zeros(3, 5),
+            w=zeros(3, 3),
+            start=zeros(3),
         )
     )
-    assert counts.nodes == 4
-    assert counts.operators == {"If": 1, "MatMul": 2, "Neg": 1}
-    assert counts.macs is None
+    assert counts.macs == 6 * 2 * 9
+
+
+def test_four_bit_products_and_tables() -> None:
+    proto = parser.parse_model(
+        """
+        <ir_version: 8, opset_import: ["": 17, "com.microsoft": 1]>
+        g (int32[batch, 5] x) => (float[batch, 5, 24] y) {
+            e = com.microsoft.GatherBlockQuantized
+                <bits = 4, block_size = 16, gather_axis = 0, quantize_axis = 1> (table, x, ones)
+            h = com.microsoft.MatMulNBits <K = 32, N = 48, bits = 4, block_size = 32> (e, q, s)
+            r = Relu (h)
+            y = MatMul (r, w)
+        }"""
+    )
+    arrays: dict[str, NDArray[Any]] = {
+        "table": np.zeros((100, 16), np.uint8),
+        "ones": np.ones((100, 2), np.float32),
+        "q": np.zeros((48, 1, 16), np.uint8),
+        "s": np.ones(48, np.float32),
+        "w": zeros(48, 24),
+    }
+    for name, array in arrays.items():
+        proto.graph.initializer.append(numpy_helper.from_array(array, name))
+    assert count(from_proto(proto)).macs == 5 * (32 * 48 + 48 * 24)
 
 
 def test_constant_nodes_hold_parameters_too_but_indices_do_not_count() -> None:

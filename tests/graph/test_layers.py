@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
+from recurrent_loops import Loop, loop_model
 from small_models import model_of
 
 from optimizer.graph import simplify
@@ -66,6 +67,14 @@ def test_pytorch_names_begin_with_a_slash() -> None:
     assert layers.layer_of("/head/Gemm") == "head"
 
 
+def test_nodes_without_names_are_told_by_their_values() -> None:
+    layers = Layers(graph(("", ["x"], "sum"), ("", ["sum"], "total")))
+    assert layers.layer_of("sum") == "sum"
+    assert layers.layer_of("sum/LSTM_3") == "sum"  # a rewrite's
+    assert layers.layer_of("Add_total") == "total"  # as `name_nodes` calls it
+    assert layers.layer_of("Shape_3") is None  # as ONNX Runtime calls it, by a number of its own
+
+
 def test_a_model_of_one_layer_keeps_its_name() -> None:
     assert Layers(graph(("model/dense/MatMul", ["x"], "y"))).layer_of("model/dense/MatMul") == "dense"
 
@@ -118,3 +127,11 @@ def test_what_is_recognized_but_left_is_told_where_nothing_else_is_rewritten() -
     [left] = result.left
     assert (left.layer, left.rewrite) == ("rnn", "fuse_recurrence")
     assert left.reason == "it is no walk over a whole sequence"
+
+
+def test_a_rewrite_of_a_loop_touches_the_layers_of_its_body_too() -> None:
+    done = {rewrite.name: rewrite for rewrite in simplify(from_proto(loop_model(Loop("lstm")))).rewrites}
+    fused = done["fuse_recurrence"]
+    assert fused.count == 1
+    # Nodes without names stand for themselves: the loop, the product of the state, the last sum.
+    assert {"k_last", "fh_p", "c_next"} <= set(fused.layers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from small_outcomes import measurement
 
-from optimizer.stages.measure import gain_of
+from optimizer.stages.measure import gain_of, notice_of_plain
 
 
 def test_the_gain_of_rewriting_is_the_inverse_of_the_row_of_the_converted_file() -> None:
@@ -28,3 +28,10 @@ def test_a_rewritten_file_that_is_slower_has_a_gain_below_one() -> None:
 
 def test_one_file_gains_nothing() -> None:
     assert gain_of([measurement("baseline", 1.0)]) is None
+
+
+def test_a_plain_conversion_that_is_faster_than_the_baseline_is_said() -> None:
+    notice = notice_of_plain(measurement("plain", 0.5, 2.0))
+    assert notice.startswith("What tf2onnx alone gives is 2.00x faster than the baseline")
+    assert notice_of_plain(measurement("plain", 1.0, 1.05)) == ""  # its interval holds 1
+    assert notice_of_plain(measurement("plain", 2.0, 0.5)) == ""
