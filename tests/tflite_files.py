@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def save(model: Any, folder: Path) -> Path:
@@ -52,3 +53,31 @@ def wide_activations(*shape: int, **more: Any) -> dict[str, Any]:
     mode = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
     spec = tf.lite.TargetSpec(supported_ops=[mode])
     return {"target_spec": spec, "representative_dataset": calls, **dynamic_range(), **more}
+
+
+def tflite_function(function: Any, inputs: list[NDArray[Any]], folder: Path) -> Path:
+    """Convert a function of tensors, whose shapes are those of the inputs, to TFLite."""
+    import tensorflow as tf
+
+    specs = [tf.TensorSpec(value.shape, value.dtype, name=f"x{index}") for index, value in enumerate(inputs)]
+    concrete = tf.function(function, input_signature=specs).get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
+    path = folder / "model.tflite"
+    path.write_bytes(converter.convert())
+    return path
+
+
+def run_both(path: Path, inputs: list[NDArray[Any]]) -> tuple[set[str], NDArray[Any], NDArray[Any]]:
+    """The operators of a file, its first output by TFLite's interpreter, and that by ONNX Runtime."""
+    import onnxruntime
+
+    from optimizer.convert.loaders.tflite import read_tflite, tflite_nodes
+    from optimizer.convert.parity.original import TfliteOriginal
+    from optimizer.convert.tf2onnx_tool import convert_tflite
+
+    file = read_tflite(path)
+    feeds = dict(zip(sorted(file.inputs.values()), inputs, strict=True))
+    (expected, *_) = TfliteOriginal(path, 1).run(feeds).values()
+    proto = convert_tflite(path, file.tensor_names)
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    return {node.operator for node in tflite_nodes(path)[0]}, expected, session.run(None, feeds)[0]

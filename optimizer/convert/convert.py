@@ -184,6 +184,10 @@ def _convert_tflite(path: Path, prepared: Prepared) -> tuple[onnx.ModelProto, Pr
 
     file = read_tflite(path)
     proto = convert_tflite(path, file.tensor_names)
+    if file.keeps_state:
+        note = "the upload keeps the state of its recurrent layers between two calls, unless it is reset; "
+        note += "the ONNX file begins each call with zeros"
+        prepared = replace(prepared, notes=(*prepared.notes, note))
     if file.has_wide_activations:
         compute_in_float(proto)
         note = "its 16-bit activations have no integer kernels in ONNX Runtime: they were converted to float"

@@ -30,6 +30,7 @@ from optimizer.convert.tensorflow_graph.bfloat16 import without_bfloat16
 from optimizer.convert.tensorflow_graph.complex_numbers import without_complex_numbers
 from optimizer.convert.tensorflow_graph.freeze import withheld_weights
 from optimizer.convert.tensorflow_graph.tensor_names import node_name
+from optimizer.convert.tflite_graph.convertible import convertible
 from optimizer.convert.triage.unconvertible import Fault, find_unconvertible, unconvertible
 from optimizer.convert.triage.wiring import Wiring, read_graph, read_tflite_graph
 from optimizer.convert.weights import attach_weights
@@ -124,13 +125,17 @@ def convert_tflite(path: Path, names: Mapping[str, str]) -> onnx.ModelProto:
     Raises:
         UnsupportedModelError: Naming each operator and node that has no converter.
     """
-    with _explained("tf2onnx could not convert the TFLite file") as complaints, _nodes_in_order():
+    with (
+        _explained("tf2onnx could not convert the TFLite file") as complaints,
+        _nodes_in_order(),
+        convertible(path) as written,
+    ):
         complaints.wiring = lambda: read_tflite_graph(path)
         with tf.device("/cpu:0"), tf.Graph().as_default() as tf_graph:
             graph = tfonnx.process_tf_graph(
                 tf_graph,
                 opset=CONVERTED_OPSET,
-                tflite_path=str(path),
+                tflite_path=str(written),
                 tensors_to_rename=dict(names),
             )
         complaints.raise_any()

@@ -43,6 +43,8 @@ class TfliteFile:
     """Whether it rounds activations to 16 bits."""
     has_half_weights: bool
     """Whether it stores weights as float16."""
+    keeps_state: bool = False
+    """Whether it has tensors that stay from one call to the next."""
     slots: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     """Output of a detection's slots to the output that counts detections, and how many slots each has."""
 
@@ -110,6 +112,7 @@ def read_tflite(path: Path, shown_as: str = "") -> TfliteFile:
             _is_quantized(t) and t.type == schema.TensorType.INT16 for t in graph.tensors
         ),
         has_half_weights=any(t.type == schema.TensorType.FLOAT16 for t in graph.tensors),
+        keeps_state=any(t.isVariable for t in graph.tensors),
         slots=_slots(model),
     )
 

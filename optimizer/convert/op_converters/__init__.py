@@ -23,6 +23,7 @@ from optimizer.convert.op_converters import (
     selection,
     shapes,
     tflite,
+    tflite_recurrent,
 )
 
 __all__ = [
@@ -41,4 +42,5 @@ __all__ = [
     "selection",
     "shapes",
     "tflite",
+    "tflite_recurrent",
 ]

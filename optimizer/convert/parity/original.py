@@ -99,6 +99,7 @@ class TfliteOriginal:
             interpreter.allocate_tensors()
         for index, name in self._file.inputs.items():
             interpreter.set_tensor(index, feeds[name])
+        interpreter.reset_all_variables()  # the state of recurrent layers, which stays from call to call
         interpreter.invoke()
         values = {index: interpreter.get_tensor(index) for index in self._file.outputs}
         for index, (count, each) in self._file.slots.items():

@@ -1,0 +1,1 @@
+"""Writes what a TFLite graph computes in operators that a converter knows."""
