@@ -25,7 +25,7 @@ from optimizer.convert import op_converters  # noqa: F401  # importing it fills 
 from optimizer.convert.argument_names import read_argument_names
 from optimizer.convert.bfloat16 import without_bfloat16
 from optimizer.convert.complex_numbers import without_complex_numbers
-from optimizer.convert.freeze import withheld_weights
+from optimizer.convert.freeze import look_up_shapes, withheld_weights
 from optimizer.convert.integer_graph import expose_integer_kernels
 from optimizer.convert.naming import onnx_output_name, unique_names
 from optimizer.convert.parity import mark_bfloat16
@@ -104,6 +104,7 @@ def _convert_savedmodel(folder: Path, signature: str, target: Path, largest_byte
                 output_names=outputs,
                 tensors_to_rename=names | weight_names,
                 initialized_tables=tables,
+                shape_override=look_up_shapes(tf_graph),
             )
         complaints.raise_any()
         proto = _optimized(graph, folder.name)
