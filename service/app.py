@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from service.api import benchmark, downloads, health, jobs, optimize
 from service.api.foreign import refuse_foreign
 from service.api.problems import ProblemDetails, add_problems
+from service.api.query import refuse_unknown_query
 from service.jobs import Jobs
 
 _STATIC = Path(__file__).parent / "web" / "static"
@@ -49,7 +50,7 @@ def create_app(jobs_of_server: Jobs) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
-        dependencies=[Depends(refuse_foreign)],
+        dependencies=[Depends(refuse_foreign), Depends(refuse_unknown_query)],
     )
     app.state.jobs = jobs_of_server
     add_problems(app)

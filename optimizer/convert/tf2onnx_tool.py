@@ -28,7 +28,7 @@ from optimizer.convert.parity.parity import mark_bfloat16
 from optimizer.convert.quantized.integer_graph import expose_integer_kernels
 from optimizer.convert.tensorflow_graph.bfloat16 import without_bfloat16
 from optimizer.convert.tensorflow_graph.complex_numbers import without_complex_numbers
-from optimizer.convert.tensorflow_graph.freeze import withheld_weights
+from optimizer.convert.tensorflow_graph.freeze import look_up_shapes, withheld_weights
 from optimizer.convert.tensorflow_graph.tensor_names import node_name
 from optimizer.convert.tflite_graph.convertible import convertible
 from optimizer.convert.triage.unconvertible import Fault, find_unconvertible, unconvertible
@@ -105,6 +105,7 @@ def _convert_savedmodel(folder: Path, signature: str, target: Path, largest_byte
                 output_names=outputs,
                 tensors_to_rename=names | weight_names,
                 initialized_tables=tables,
+                shape_override=look_up_shapes(tf_graph),
             )
         complaints.raise_any()
         proto = _optimized(graph, folder.name)

@@ -68,14 +68,14 @@ class StreamEndedError(Exception):
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of an operation's problems; 403 and 500 are among them always."""
+    """What OpenAPI says of an operation's problems; 403, 422 and 500 are among them always."""
     schema = {"$ref": "#/components/schemas/ProblemDetails"}
     return {
         status: {
             "description": HTTPStatus(status).phrase,
             "content": {MEDIA_TYPE: {"schema": schema, "example": _example(status).model_dump()}},
         }
-        for status in (403, *statuses, 500)
+        for status in (403, *statuses, 422, 500)
     }
 
 

@@ -130,3 +130,31 @@ def test_other_errors_are_problems_too(client: httpx.Client) -> None:
     assert (nowhere.status_code, nowhere.json()["title"]) == (404, "Not Found")
     assert (wrong.status_code, wrong.headers["Allow"]) == (405, "GET, DELETE")
     assert client.get("/jobs?limit=0").json()["title"] == "Invalid request"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ("/jobs?limt=2", "limit"),
+        ("/jobs/{job}?verbose=1", "takes none"),
+        ("/jobs/{job}/events?last=3", "takes none"),
+        ("/jobs/{job}/artifact?x", "takes none"),
+        ("/benchmark?job={job}&batchsize=1", "batch_size"),
+        ("/health?deep=1", "takes none"),
+    ],
+)
+def test_an_unknown_query_parameter_is_named(
+    client: httpx.Client, add_job: Callable[..., str], wrong: str, named: str
+) -> None:
+    asked = wrong.format(job=add_job("succeeded"))
+    answer = client.get(asked)
+    assert answer.status_code == 422
+    assert answer.json()["type"] == "urn:onnxpress:problem:InvalidRequestError"
+    unknown = asked.rpartition("&" if "&" in asked else "?")[2].partition("=")[0]
+    assert f"no query parameter '{unknown}'" in answer.json()["detail"]
+    assert named in answer.json()["hint"]
+
+
+def test_the_pages_of_the_documentation_take_any_query(client: httpx.Client) -> None:
+    for page in ("/docs?v=1", "/openapi.json?v=1", "/static/docs.js?v=1"):
+        assert client.get(page).status_code == 200

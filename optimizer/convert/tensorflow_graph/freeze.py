@@ -78,7 +78,28 @@ def _freeze(function: Any, inputs: Sequence[str], outputs: Sequence[str], withhe
     with tf.Graph().as_default() as graph, tf_loader.tf_session(graph=graph) as session:
         tf.import_graph_def(graph_def, name="")
         fed = [*tf_loader.inputs_without_resource(session, list(inputs)), *withheld.values]
-        return tf_loader.tf_optimize(fed, list(outputs), graph_def)
+        return _tables_in_sight(tf_loader.tf_optimize(fed, list(outputs), graph_def))
+
+
+def _tables_in_sight(graph_def: Any) -> Any:
+    """Let each look-up read its table, in place: tf2onnx does not see it behind what inlining leaves."""
+    nodes = {node.name: node for node in graph_def.node}
+    for node in graph_def.node:
+        if node.op.startswith("LookupTable"):
+            table = nodes[node_name(node.input[0])]
+            while table.op == "Identity":
+                table = nodes[node_name(table.input[0])]
+            node.input[0] = table.name
+    return graph_def
+
+
+def look_up_shapes(graph: tf.Graph) -> dict[str, list[int | None]]:
+    """The shapes of what is looked up, those of the keys: a table that stands alone tells TensorFlow none."""
+    return {
+        operation.outputs[0].name: operation.inputs[1].shape.as_list()
+        for operation in graph.get_operations()
+        if operation.type.startswith("LookupTableFind") and operation.inputs[1].shape.rank is not None
+    }
 
 
 def _withhold_constants(graph_def: Any, outputs: Sequence[str], withheld: Withheld) -> None:

@@ -181,6 +181,34 @@ def test_tables_and_the_second_tensor_of_a_node_survive_the_cut(tmp_path: Path) 
     assert found["best:1"].tolist() == [[1, 3]]
 
 
+def test_each_table_of_a_keras_model_survives_the_cut(tmp_path: Path) -> None:
+    import keras
+    from keras import layers
+
+    words = [keras.Input((2,), dtype="string", name=name) for name in ("pet", "food")]
+    tables = [
+        layers.StringLookup(vocabulary=known, name=name)
+        for name, known in {"pets": ["cat", "dog"], "foods": ["egg", "fig", "cat"]}.items()
+    ]
+    rows = layers.Concatenate(name="rows")(
+        [layers.Rescaling(2.0)(table(word)) for table, word in zip(tables, words, strict=True)]
+    )
+    model = keras.Model(words, layers.Dense(2)(rows))
+    path = save_keras(model, tmp_path)
+    (tmp_path / "whole").mkdir()
+    assert is_proven(convert(path, "keras", tmp_path / "whole")[0])
+    conversion, workspace = convert(path, "keras", tmp_path, outputs=("rows", "pets"))
+    assert names(conversion) == ["rows", "pets"]
+    assert is_proven(conversion)
+    texts = {
+        "pet": np.array([["dog", "cat"], ["egg", "dog"]], object),
+        "food": np.array([["cat", "egg"], ["fig", "dog"]], object),
+    }
+    found = open_session(workspace.converted).run(texts)
+    np.testing.assert_array_equal(found["pets"], [[2, 1], [0, 2]])
+    np.testing.assert_array_equal(found["rows"], [[4, 2, 6, 2], [0, 4, 4, 0]])
+
+
 def test_what_has_no_converter_can_be_left_outside(tmp_path: Path) -> None:
     import tensorflow as tf
 
