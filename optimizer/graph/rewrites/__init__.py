@@ -2,7 +2,7 @@
 
 from optimizer.graph.rewriter import Rewrite
 from optimizer.graph.rewrites.affine import FOLD_AFFINE
-from optimizer.graph.rewrites.attention import FOLD_SCALE, SPLIT_BATCH, TURN_PRODUCT, UNFOLD_ROWS
+from optimizer.graph.rewrites.attention import FOLD_SCALE, SPLIT_BATCH, TURN_PRODUCT
 from optimizer.graph.rewrites.elementwise import RAISE_ELEMENTWISE
 from optimizer.graph.rewrites.expansion import ELIMINATE_EXPAND, REDUCE_SQUEEZED
 from optimizer.graph.rewrites.gelu import FUSE_GELU
@@ -15,6 +15,7 @@ from optimizer.graph.rewrites.moves import COLLAPSE_MOVES
 from optimizer.graph.rewrites.padding import FOLD_PAD, SINK_PAD
 from optimizer.graph.rewrites.recurrence import ELIMINATE_ZERO_STATES, FOLD_LAST_STEP, FUSE_RECURRENCE
 from optimizer.graph.rewrites.reshapes import ELIMINATE_RESHAPES_AROUND_MATMUL, FOLD_RESHAPE_TARGET
+from optimizer.graph.rewrites.rows import UNFOLD_ROWS
 from optimizer.graph.rewrites.slices import ELIMINATE_INDEX_WRAP, ELIMINATE_SLICE, FOLD_SLICE_INTO_GATHER
 from optimizer.graph.rewrites.upsampling import FUSE_UPSAMPLING
 
