@@ -51,7 +51,7 @@ MUTATIONS = [
         ("return weight, bias + change[1]", "return weight, bias - change[1]"),
         ("return weight / change[0], bias / change[1]", "return weight * change[0], bias / change[1]"),
         ("change[:, None] if across else change", "change[None, :] if across else change"),
-        (".repeat(weight.shape[0] // group, axis=1)", ".repeat(weight.shape[0] // group, axis=0)"),
+        ("wide = by_group.reshape(", "wide = by_group[::-1].reshape("),
         ('"LayerNormalization" else 1', '"LayerNormalization" else 0'),
     ),
     *planted(
