@@ -99,7 +99,7 @@ def optimize(  # noqa: PLR0913  # one per option of the command line
 
 
 @app.command()
-@with_goal("signature", "outputs", "opset", "fixed_shapes")
+@with_goal("signature", "outputs", "opset", "fixed_shapes", "onnxruntime_extensions")
 def convert(  # noqa: PLR0913  # one per option of the command line
     goal: GoalMaker,
     model: Model,
@@ -121,7 +121,7 @@ def convert(  # noqa: PLR0913  # one per option of the command line
 
 
 @app.command()
-@with_goal("provider", "threads", "batch_size")
+@with_goal("provider", "threads", "batch_size", "onnxruntime_extensions")
 def benchmark(
     goal: GoalMaker,
     models: Annotated[list[Path], typer.Argument(help="ONNX files; each is compared with the first.")],
@@ -137,7 +137,7 @@ def benchmark(
 
 
 @app.command()
-@with_goal("signature", "outputs", "opset", "fixed_shapes")
+@with_goal("signature", "outputs", "opset", "fixed_shapes", "onnxruntime_extensions")
 def inspect(goal: GoalMaker, model: Model, as_json: AsJson = False) -> None:
     """Say what a model is, what its graph holds, and how to write samples for it."""
     with running(as_json=as_json) as run:

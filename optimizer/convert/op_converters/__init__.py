@@ -22,6 +22,7 @@ from optimizer.convert.op_converters import (
     scatter,
     selection,
     shapes,
+    text,
     tflite,
 )
 
@@ -40,5 +41,6 @@ __all__ = [
     "scatter",
     "selection",
     "shapes",
+    "text",
     "tflite",
 ]
