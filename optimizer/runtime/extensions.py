@@ -48,6 +48,10 @@ def library_path() -> str:
     Raises:
         UnsupportedModelError: If the package is not installed.
     """
+    # The package imports these two, which crash where they are bound in its way.
+    import onnx  # noqa: F401
+    import onnxruntime  # noqa: F401
+
     try:
         with _own_symbols():
             import onnxruntime_extensions

@@ -108,12 +108,13 @@ class Equal:
         same, different = (1, 0) if node.type == "Equal" else (0, 1)
         entry = constant[0].reshape(-1)[0]
         attributes = {
-            "keys_strings": [entry if isinstance(entry, bytes) else str(entry).encode()],
-            "values_int64s": [same],
+            "cats_strings": [entry if isinstance(entry, bytes) else str(entry).encode()],
+            "cats_int64s": [same],
             "default_int64": different,
         }
+        # Not LabelEncoder: behind an operator without shape inference, ONNX's own crashes at that one.
         found = ctx.make_node(
-            "LabelEncoder", free, attr=attributes, domain=constants.AI_ONNX_ML_DOMAIN, dtypes=[_INT64]
+            "CategoryMapper", free, attr=attributes, domain=constants.AI_ONNX_ML_DOMAIN, dtypes=[_INT64]
         )
         formula.replace(node, formula.cast(str(found.output[0]), _BOOL))
 
