@@ -84,9 +84,7 @@ def convert(model: Any, folder: Path, goal: Goal) -> tuple[Conversion, Workspace
 
 LAYERS: dict[str, dict[str, Any]] = {
     "of a fixed length": {"output_sequence_length": 6},
-    "of a free length": {"standardize": "lower"},
-    "counted": {"output_mode": "count"},
-    "weighted": {"output_mode": "tf_idf"},
+    "weighted": {"output_mode": "tf_idf", "standardize": "lower"},
     "present or not": {"output_mode": "multi_hot", "standardize": "strip_punctuation"},
 }
 
