@@ -199,3 +199,14 @@ MODELS: dict[str, Callable[[], Any]] = {
         preprocessing,
     )
 }
+
+
+def output_names(conversion: Conversion) -> list[str]:
+    """In order."""
+    return [spec.name for spec in conversion.outputs]
+
+
+def is_proven(conversion: Conversion) -> bool:
+    """Each output was compared with the upload's own runtime."""
+    parity = conversion.parity
+    return parity is not None and {entry.output for entry in parity.outputs} == set(output_names(conversion))

@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnx.parser
 import pytest
-from keras_models import convert, save_keras
+from keras_models import convert, is_proven, output_names, save_keras
 
 from optimizer.convert.parity.original import load_original
 from optimizer.errors import InvalidOptionsError
-from optimizer.results import Conversion
 from optimizer.runtime import open_session
 
 IMAGE = np.random.default_rng(0).random((2, 6, 6, 3), np.float32)
@@ -45,22 +42,12 @@ def saved(detector: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def names(conversion: Conversion) -> list[str]:
-    return [spec.name for spec in conversion.outputs]
-
-
-def is_proven(conversion: Conversion) -> bool:
-    """Each output was compared with the upload's own runtime."""
-    parity = conversion.parity
-    return parity is not None and {entry.output for entry in parity.outputs} == set(names(conversion))
-
-
 def test_a_keras_layer_stands_for_what_it_gives(detector: Any, tmp_path: Path) -> None:
     import keras
 
     upload = save_keras(detector, tmp_path)
     conversion, workspace = convert(upload, "keras", tmp_path, outputs=("scores", "pool"))
-    assert names(conversion) == ["scores", "pool"]
+    assert output_names(conversion) == ["scores", "pool"]
     assert is_proven(conversion)
     assert [spec.name for spec in conversion.inputs] == ["image"]
     assert conversion.notes == ("inputs that no output needs were left out: scale",)
@@ -76,7 +63,7 @@ def test_outputs_and_tensors_inside_a_nested_keras_model_come_out_together(
     upload = save_keras(detector, tmp_path)
     asked = ("what", "backbone_1/stem_1/Relu", "where")
     conversion, _ = convert(upload, "keras", tmp_path, outputs=asked)
-    assert names(conversion) == list(asked)
+    assert output_names(conversion) == list(asked)
     assert is_proven(conversion)
     assert [spec.shape for spec in conversion.outputs] == [("batch", 3), ("batch", 4, 4, 4), ("batch", 4)]
 
@@ -88,7 +75,7 @@ def test_a_keras_layer_that_is_called_twice_gives_two_outputs(tmp_path: Path) ->
     tower = keras.layers.Dense(2, name="tower")
     upload = save_keras(keras.Model([one, two], keras.layers.Add()([tower(one), tower(two)])), tmp_path)
     conversion, _ = convert(upload, "keras", tmp_path, outputs=("tower",))
-    assert names(conversion) == ["tower", "tower_1"]
+    assert output_names(conversion) == ["tower", "tower_1"]
     assert is_proven(conversion)
 
 
@@ -105,7 +92,7 @@ def test_a_sequential_keras_model_ends_at_a_layer(tmp_path: Path) -> None:
     conversion, _ = convert(
         save_keras(keras.Sequential(layers), tmp_path), "keras", tmp_path, outputs=("inner",)
     )
-    assert names(conversion) == ["inner"]
+    assert output_names(conversion) == ["inner"]
     assert is_proven(conversion)
 
 
@@ -124,13 +111,13 @@ def test_a_keras_2_layer_stands_for_what_it_gives(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "ignore", "-c", LEGACY, str(upload)]
     subprocess.run(command, check=True, capture_output=True, env={"TF_USE_LEGACY_KERAS": "1"})
     conversion, _ = convert(upload, "keras2_h5", tmp_path, outputs=("features",))
-    assert names(conversion) == ["features"]
+    assert output_names(conversion) == ["features"]
     assert is_proven(conversion)
 
 
 def test_a_savedmodel_ends_inside_the_functions_that_its_signature_calls(saved: Path, tmp_path: Path) -> None:
     conversion, workspace = convert(saved, "savedmodel", tmp_path, outputs=("boxes_1/BiasAdd", "what"))
-    assert names(conversion) == ["boxes_1/BiasAdd", "what"]
+    assert output_names(conversion) == ["boxes_1/BiasAdd", "what"]
     assert is_proven(conversion)
     assert conversion.signature == "serving_default"
     original = load_original(workspace.original, "TensorFlow", conversion.signature)
@@ -174,7 +161,7 @@ def test_tables_and_the_second_tensor_of_a_node_survive_the_cut(tmp_path: Path) 
 
     tf.saved_model.save(module, str(tmp_path / "saved"), signatures=serve)
     conversion, workspace = convert(tmp_path / "saved", "savedmodel", tmp_path, outputs=("best:1", "best:0"))
-    assert names(conversion) == ["best:1", "best"]
+    assert output_names(conversion) == ["best:1", "best"]
     words = np.array([["x", "b", "a", "b"]], object)
     found = open_session(workspace.converted).run({"words": words})
     assert found["best"].tolist() == [[7, 7]]
@@ -198,7 +185,7 @@ def test_each_table_of_a_keras_model_survives_the_cut(tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
     assert is_proven(convert(path, "keras", tmp_path / "whole")[0])
     conversion, workspace = convert(path, "keras", tmp_path, outputs=("rows", "pets"))
-    assert names(conversion) == ["rows", "pets"]
+    assert output_names(conversion) == ["rows", "pets"]
     assert is_proven(conversion)
     texts = {
         "pet": np.array([["dog", "cat"], ["egg", "dog"]], object),
@@ -218,105 +205,5 @@ def test_what_has_no_converter_can_be_left_outside(tmp_path: Path) -> None:
 
     tf.saved_model.save(tf.Module(), str(tmp_path / "saved"), signatures=serve)
     conversion, _ = convert(tmp_path / "saved", "savedmodel", tmp_path, outputs=("rates",))
-    assert names(conversion) == ["rates"]
+    assert output_names(conversion) == ["rates"]
     assert is_proven(conversion)
-
-
-@pytest.fixture(scope="module")
-def tflite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two branches of the same input, in TFLite's own names."""
-    import keras
-    import tensorflow as tf
-
-    keras.utils.set_random_seed(3)
-    image, scale = keras.Input((6, 6, 3), name="image"), keras.Input((1,), name="scale")
-    features = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, activation="relu")(image))
-    scores = keras.layers.Softmax()(keras.layers.Dense(3)(features) * scale)
-    folder = tmp_path_factory.mktemp("tflite")
-    keras.Model([image, scale], scores).export(str(folder / "saved"), verbose=False)
-    content = tf.lite.TFLiteConverter.from_saved_model(str(folder / "saved")).convert()
-    (folder / "model.tflite").write_bytes(content)
-    return folder / "model.tflite"
-
-
-def tensor_before(path: Path, operator: str) -> str:
-    """The name of the tensor that the first operator of a kind computes in a TFLite file."""
-    import tensorflow as tf
-
-    interpreter = tf.lite.Interpreter(model_path=str(path))
-    details = next(entry for entry in interpreter._get_ops_details() if entry["op_name"] == operator)
-    found = {entry["index"]: entry["name"] for entry in interpreter.get_tensor_details()}
-    return str(found[details["outputs"][0]])
-
-
-@pytest.mark.filterwarnings("ignore:.*(tf.lite.Interpreter is deprecated|preserve_all_tensors)")
-def test_a_tflite_file_ends_at_its_tensors(tflite: Path, tmp_path: Path) -> None:
-    import tensorflow as tf
-
-    asked = (tensor_before(tflite, "FULLY_CONNECTED"), tensor_before(tflite, "CONV_2D"))
-    conversion, workspace = convert(tflite, "tflite", tmp_path, outputs=asked)
-    assert names(conversion) == list(asked)
-    assert is_proven(conversion)
-    assert [spec.name for spec in conversion.inputs] == ["image"]
-    whole = tf.lite.Interpreter(model_path=str(tflite), experimental_preserve_all_tensors=True)
-    whole.allocate_tensors()
-    places = {entry["name"]: entry["index"] for entry in whole.get_input_details()}
-    whole.set_tensor(places["serving_default_image:0"], IMAGE[:1])
-    whole.set_tensor(places["serving_default_scale:0"], np.ones((1, 1), np.float32))
-    whole.invoke()
-    indices = {entry["name"]: entry["index"] for entry in whole.get_tensor_details()}
-    found = open_session(workspace.converted).run({"image": IMAGE[:1]})
-    for name in asked:
-        np.testing.assert_allclose(found[name], whole.get_tensor(indices[name]), atol=1e-6)
-
-
-def test_an_unknown_tensor_of_a_tflite_file_is_answered_with_the_nearest(
-    tflite: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(InvalidOptionsError, match="no tensor 'output_9'") as caught:
-        convert(tflite, "tflite", tmp_path, outputs=("output_9",))
-    assert "output_0" in caught.value.hint
-
-
-ONNX_TEXT = """
-<ir_version: 8, opset_import: ["": 17, "com.microsoft": 1]>
-g (float[N, 3] x, float[N, 3] unused, bool c) => (float[N, 3] y) {
-  a = Relu (x)
-  b = com.microsoft.Gelu (a)
-  twice = Add (b, b)
-  d = If (c) <
-    then_branch = yes () => (float[N, 3] p) { p = Identity (twice) },
-    else_branch = no () => (float[N, 3] q) { q = Neg (b) }
-  >
-  y = Mul (d, unused)
-}
-"""
-
-
-@pytest.fixture
-def onnx_file(tmp_path: Path) -> Path:
-    path = tmp_path / "model.onnx"
-    path.write_bytes(onnx.parser.parse_model(ONNX_TEXT).SerializeToString())
-    return path
-
-
-def test_an_onnx_file_ends_at_its_values(onnx_file: Path, tmp_path: Path) -> None:
-    conversion, workspace = convert(onnx_file, "onnx", tmp_path, outputs=("d", "a", "b"))
-    assert names(conversion) == ["d", "a", "b"]
-    assert is_proven(conversion)
-    assert conversion.parity is not None
-    assert conversion.parity.reference == "ONNX Runtime"
-    assert [spec.name for spec in conversion.inputs] == ["x", "c"]
-    assert conversion.notes == ("inputs that no output needs were left out: unused",)
-    proto = onnx.load(str(workspace.converted))
-    onnx.checker.check_model(proto)
-    assert [node.op_type for node in proto.graph.node] == ["Relu", "Gelu", "Add", "If"]
-    assert [value.type.tensor_type.elem_type for value in proto.graph.output] == [1, 1, 1]
-
-
-def test_an_unknown_value_of_an_onnx_file_is_answered_with_the_nearest(
-    onnx_file: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(InvalidOptionsError, match="'twise'") as caught:
-        convert(onnx_file, "onnx", tmp_path, outputs=("twise",))
-    assert "twice" in caught.value.hint
