@@ -43,6 +43,8 @@ def run(request: StageRequest, reporter: Reporter) -> None:
             from optimizer.stages.launch import run as run_stage
         case "launch_original":
             from optimizer.stages.launch import run_original as run_stage
+        case "profile":
+            from optimizer.stages.profile import run as run_stage
         case other:
             raise InvalidOptionsError(f"There is no stage {other}.")
     run_stage(request, reporter)

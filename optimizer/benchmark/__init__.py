@@ -19,14 +19,17 @@ from optimizer.benchmark.measure import (
     measure_original,
     measure_pair,
 )
+from optimizer.benchmark.operators import Kernel, OperatorTimes, time_operators
 
 __all__ = [
     "SCREENING_LAUNCHES",
     "WINNER_LAUNCHES",
+    "Kernel",
     "Launch",
     "LaunchRequest",
     "LaunchTimes",
     "MeasureSettings",
+    "OperatorTimes",
     "compare",
     "describe_machine",
     "instruction_sets",
@@ -40,6 +43,7 @@ __all__ = [
     "target_cpu_of",
     "time_blocks",
     "time_launch",
+    "time_operators",
     "usable_cores",
     "usable_memory_bytes",
 ]

@@ -8,16 +8,19 @@ from optimizer.runtime.native import PROVIDERS, runtime_version
 from optimizer.runtime.offline import optimize_basic
 from optimizer.runtime.opsets import newest_opset
 from optimizer.runtime.probe import usable_providers
+from optimizer.runtime.profile import KernelTrace, trace_kernels
 from optimizer.runtime.session import BoundRun, Session, fixed_batch_of, open_session
 
 __all__ = [
     "PROVIDERS",
     "BoundRun",
+    "KernelTrace",
     "Session",
     "fixed_batch_of",
     "newest_opset",
     "open_session",
     "optimize_basic",
     "runtime_version",
+    "trace_kernels",
     "usable_providers",
 ]

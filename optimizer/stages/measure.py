@@ -15,9 +15,20 @@ from optimizer.benchmark import (
 from optimizer.errors import OptimizerError
 from optimizer.isolation import Reporter
 from optimizer.model import file_bytes, sha256
-from optimizer.results import BaselineName, Conversion, Measurement, Measurements, Probe
+from optimizer.quantize.islands import find_islands
+from optimizer.results import (
+    BaselineName,
+    Candidate,
+    Conversion,
+    FloatIsland,
+    Measurement,
+    Measurements,
+    Probe,
+)
 from optimizer.stages.evaluate import made_candidates
 from optimizer.stages.launch import launcher
+from optimizer.stages.profile import profile
+from optimizer.steps import QuantizeStatic
 from optimizer.workspace import StageRequest, Workspace
 
 
@@ -45,11 +56,28 @@ def run(request: StageRequest, reporter: Reporter) -> None:
         reporter.progress(0.2 + 0.8 * index / len(candidates), candidate.name)
         path = files.candidate(candidate.name)
         try:
-            rows.append(measure_pair(candidate.name, files.baseline(baseline), path, settings, launch))
+            row = measure_pair(candidate.name, files.baseline(baseline), path, settings, launch)
+            islands = measure_islands(request, candidate, settings)
+            rows.append(row.model_copy(update={"islands": islands}))
         except OptimizerError as error:  # it costs this candidate: one that was not measured is not chosen
             notices.append(f"{candidate.name} could not be measured: {error.message}")
     measurements = Measurements(baseline=baseline, rows=(*originals, *rows), notices=tuple(notices))
     files.write("measure", measurements)
+
+
+def measure_islands(
+    request: StageRequest, candidate: Candidate, settings: MeasureSettings
+) -> tuple[FloatIsland, ...]:
+    """What stays float between the integer kernels of static INT8, with its cost; on the CPU alone.
+
+    Raises:
+        OptimizerError: If the candidate cannot be profiled.
+    """
+    is_static = any(isinstance(step, QuantizeStatic) for step in candidate.recipe.steps)
+    if not is_static or settings.provider != "cpu":
+        return ()
+    wanted = settings.request(request.files.candidate(candidate.name))
+    return find_islands(profile(request, wanted).kernels)
 
 
 def measure_baseline(

@@ -20,7 +20,7 @@ from optimizer.errors import InvalidDataError, InvalidOptionsError
 from optimizer.isolation import StageCancelledError, StageEvent
 from optimizer.results import Outcome
 
-MEASURING = {"measure", "check", "benchmark", "launch", "launch_original"}
+MEASURING = {"measure", "check", "benchmark", "launch", "launch_original", "profile"}
 
 
 def test_a_cancelled_job_resumes_without_running_a_finished_stage_again(
