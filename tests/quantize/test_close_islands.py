@@ -48,6 +48,30 @@ def test_a_normalization_becomes_a_depthwise_conv(channels: int, tail: str, pool
 
 
 @pytest.mark.parametrize(
+    "pool",
+    ["strides = [2, 2]", "pads = [1, 1, 0, 0]", "strides = [3, 3], ceil_mode = 1", "dilations = [2, 2]"],
+)
+@pytest.mark.parametrize("channels", [8, 24])
+def test_a_pool_comes_before_a_scale_that_is_positive(pool: str, channels: int) -> None:
+    scale = np.linspace(0.01, 3, channels, dtype=np.float32)
+    body = f"{NORM.replace('m =', 'b =')} \n m = MaxPool <kernel_shape = [2, 2], {pool}> (b)"
+    assert_closed(cnn(body, channels, scale=scale), "MaxPool", "Conv")
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        "m = AveragePool <kernel_shape = [2, 2]> (b)",
+        "p = MaxPool <kernel_shape = [1, 1]> (b) \n m = Add (p, b)",
+    ],
+)
+def test_another_pool_stays_behind_the_scale(tail: str) -> None:
+    scale = np.linspace(0.01, 3, 16, dtype=np.float32)
+    closed = close(cnn(f"{NORM.replace('m =', 'b =')} \n {tail}", scale=scale)).proto
+    assert operators(closed)[:3] == ["Conv", "Relu", "Conv"]
+
+
+@pytest.mark.parametrize(
     "body",
     [
         f"{first}\n {second}"

@@ -130,6 +130,17 @@ def test_islands_are_told_apart_and_ends_are_none() -> None:
     assert second.time_us == 3.0
 
 
+def test_arithmetic_of_shapes_is_no_island() -> None:
+    kernels = (
+        kernel("QLinearConv", "q", "c", "uint8"),
+        kernel("DequantizeLinear", "c scale", "d", "uint8"),
+        kernel("Shape", "d", "s"),
+        kernel("Gather", "s first", "n", "int64 int64"),
+        kernel("Reshape", "c n", "r", "uint8 int64"),
+    )
+    assert find_islands(kernels) == ()
+
+
 def test_a_model_without_integers_has_no_islands() -> None:
     assert find_islands((kernel("Conv", "x w", "c"), kernel("Relu", "c", "y"))) == ()
     assert find_islands(()) == ()

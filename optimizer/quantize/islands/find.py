@@ -13,6 +13,7 @@ from optimizer.results import FloatIsland
 
 _CONVERSIONS = frozenset({"DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"})
 _INTEGERS = frozenset({"int8", "uint8"})
+_SHAPES = frozenset({"Shape", "Size"})  # they read no values: what they give stands in no one's way
 
 
 def find_islands(kernels: Sequence[Kernel]) -> tuple[FloatIsland, ...]:
@@ -43,7 +44,11 @@ def is_integer(kernel: Kernel) -> bool:
 
 def _between(kernels: Sequence[Kernel]) -> set[int]:
     """Places of the float kernels with an integer kernel on every side, reached through floats alone."""
-    float_places = [place for place, kernel in enumerate(kernels) if not is_integer(kernel)]
+    float_places = [
+        place
+        for place, kernel in enumerate(kernels)
+        if not is_integer(kernel) and kernel.operator not in _SHAPES
+    ]
     integer = [kernel for kernel in kernels if is_integer(kernel)]
     behind = {name for kernel in integer for name in kernel.outputs}  # of an integer kernel
     after = set[int]()
