@@ -81,3 +81,13 @@ def run_both(path: Path, inputs: list[NDArray[Any]]) -> tuple[set[str], NDArray[
     proto = convert_tflite(path, file.tensor_names)
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     return {node.operator for node in tflite_nodes(path)[0]}, expected, session.run(None, feeds)[0]
+
+
+def empty_model() -> tuple[Any, Any]:
+    """An unpacked TFLite file whose only graph has nothing in it, and that graph, to add to."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model, graph = schema.ModelT(), schema.SubGraphT()
+    model.version, model.buffers, model.subgraphs = 3, [schema.BufferT()], [graph]
+    model.operatorCodes, graph.tensors, graph.operators = [], [], []
+    return model, graph

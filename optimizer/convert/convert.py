@@ -155,14 +155,18 @@ def _convert(prepared: Prepared, request: _Request, *, exact: bool = False) -> t
         unpacks_four_bits,
     )
     from optimizer.convert.quantized.trained_rounding import keep_trained_rounding, output_steps
+    from optimizer.convert.triage.unconvertible import NoConverterError, with_keras_lines
 
     workspace = request.workspace
     if prepared.runtime != "TensorFlow":
         proto, prepared = _convert_tflite(workspace.original, prepared)
         return _write(proto, prepared, request)
-    proto = tf2onnx_tool.convert_savedmodel(
-        workspace.original, prepared.signature, workspace.converted, request.largest_bytes
-    )
+    try:
+        proto = tf2onnx_tool.convert_savedmodel(
+            workspace.original, prepared.signature, workspace.converted, request.largest_bytes
+        )
+    except NoConverterError as error:
+        raise with_keras_lines(error, prepared.layers) from error.__cause__
     rounds = expose_dynamic_kernels(proto, exact=exact)
     if unpacks_four_bits(workspace.original):
         rounds |= keep_four_bits(proto, exact=exact)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from optimizer.graph.rewriter import single_use
 from optimizer.graph.sizes import Size, shape, target_from
 from optimizer.graph.structure import STANDARD_DOMAINS
 
@@ -231,3 +232,11 @@ def chain_above(value: ir.Value | None) -> list[ir.Node]:
         chain.insert(0, node)
         node = node.inputs[0].producer() if node.inputs[0] is not None else None
     return chain
+
+
+def own_moves(chain: Sequence[ir.Node]) -> int:
+    """How many moves at the end of a chain serve nothing but the operator behind it."""
+    own = 0
+    while own < len(chain) and single_use(chain[-own - 1].outputs[0]):
+        own += 1
+    return own

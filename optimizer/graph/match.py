@@ -140,6 +140,13 @@ def is_constant(value: ir.Value | None, known: dict[ir.Value, bool] | None = Non
     return known[value]
 
 
+def constant_operand(node: ir.Node) -> int | None:
+    """The place of the one constant among the inputs of a node; None where there are several, or none."""
+    constants = [array(value) for value in node.inputs]
+    known = [place for place, constant in enumerate(constants) if constant is not None]
+    return known[0] if len(known) == 1 else None
+
+
 def is_standard(node: ir.Node | None, op_type: str) -> bool:
     """Whether a node is this operator of the standard domain."""
     return node is not None and node.domain in STANDARD_DOMAINS and node.op_type == op_type

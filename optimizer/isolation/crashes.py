@@ -25,8 +25,9 @@ class Library:
 _LIBRARIES = (  # the first that a frame's path fits
     Library(
         "TFLite's interpreter",
-        "The interpreter cannot run this file. Convert the model to TFLite again with a current TensorFlow, "
-        "or hand in the model that it was made from (SavedModel, .keras).",
+        "The interpreter cannot run this file. Where its inputs have free sizes, made-up ones may be too "
+        "small for it: give real inputs (--samples). Convert the model to TFLite again with a current "
+        "TensorFlow, or hand in the model that it was made from (SavedModel, .keras).",
         "/lite/python/interpreter.py",
     ),
     Library(

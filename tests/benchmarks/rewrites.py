@@ -2,7 +2,8 @@
 
 Per model of the zoo, and `magika` as its author wrote it: latency and nodes of the simplified file against
 the file as plain tf2onnx wrote it and against onnxslim's version of that file, all loaded with ONNX Runtime's
-full optimization, batch 1, one thread. What lies in the folder is not done again.
+full optimization, batch 1, one thread, on the zoo's samples where a model has some. What lies in the folder
+is not done again.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import onnxslim
 import real_inputs
 from benchmarks.conversion.__main__ import convert_all
 from benchmarks.conversion.latency import launch
-from benchmarks.conversion.records import Record, is_done
+from benchmarks.conversion.records import Built, Record, is_done
 from zoo import ZOO
 
 from optimizer.benchmark import MeasureSettings, describe_machine, measure_pair
@@ -85,7 +86,9 @@ def measure(name: str, folder: Path, launches: int) -> Rewritten:
         result = simplify(load_model(converted))
         save_model(result.model, ours)
         onnx.save(onnxslim.slim(str(plain)), slim)
-        settings = MeasureSettings(launches=launches)
+        built = Built.find(folder, "build")
+        samples = folder / built.samples if built is not None and built.samples is not None else None
+        settings = MeasureSettings(launches=launches, samples=samples)
         ratios = [measure_pair("ours", other, ours, settings, launch).ratio for other in (plain, slim)]
     except OptimizerError as error:
         return Rewritten(words=error.message)

@@ -12,6 +12,7 @@ from zoo import (
     precision,
     preprocessing,
     quantized,
+    real,
     recurrent,
     rewritten,
     tf1,
@@ -35,6 +36,7 @@ _MODELS = (
     *tf1.MODELS,
     *tflite.MODELS,
     *keras2.MODELS,
+    *real.MODELS,
 )
 
 ZOO: dict[str, ZooModel] = {model.name: model for model in _MODELS}

@@ -13,6 +13,7 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.python.eager import wrap_function
 
+from optimizer.convert.loaders.argument_names import read_argument_names
 from optimizer.convert.loaders.save_signature import save_signature
 from optimizer.convert.naming import unique_names
 from optimizer.convert.tensorflow_graph.inlined_graph import InlinedGraph
@@ -59,7 +60,9 @@ def cut_savedmodel(
             [tensor for _, tensor in tensors],
             graph.captures(),
         )
-        save_signature(function, (signature, needed, names), target, keep=loaded)
+        given = read_argument_names(source)
+        inputs = {given.get(argument, argument): tensor for argument, tensor in needed.items()}
+        save_signature(function, (signature, inputs, names), target, keep=loaded)
     except (AssertionError, ValueError, TypeError, KeyError, tf.errors.OpError) as error:
         raise UnsupportedModelError(
             f"TensorFlow cannot cut the graph at {', '.join(asked)}: {first_line(error)}.",

@@ -18,6 +18,7 @@ from typing import Any
 import tensorflow as tf
 
 from optimizer.convert.cut.savedmodel import cut_savedmodel
+from optimizer.convert.loaders.argument_names import write_argument_names
 from optimizer.convert.loaders.keras_layers import layer_names, with_asked
 from optimizer.convert.loaders.prepared import Prepared, Rounding
 from optimizer.convert.naming import unique_names
@@ -109,8 +110,10 @@ def _save(model: Any, folder: Path, asked: Sequence[str] = ()) -> tuple[str, ...
 
     archive = keras.export.ExportArchive()
     archive.track(called)
-    archive.add_endpoint(_SIGNATURE, serve, _specs(input_names, [tensor for _, tensor in inputs]))
+    arguments = _lower(input_names)
+    archive.add_endpoint(_SIGNATURE, serve, _specs(arguments, [tensor for _, tensor in inputs]))
     archive.write_out(str(folder), verbose=False)
+    write_argument_names(folder, dict(zip(arguments, input_names, strict=True)))
     return wanted
 
 
@@ -129,7 +132,9 @@ def _save_legacy(model: Any, folder: Path, asked: Sequence[str] = ()) -> tuple[s
     outputs, wanted = with_asked(model, asked, outputs)
     called = tf_keras.Model(model.input, list(outputs.values())) if asked else model
 
-    @tf.function(input_signature=_specs(input_names, model.inputs), autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow has no types
+    arguments = _lower(input_names)
+
+    @tf.function(input_signature=_specs(arguments, model.inputs), autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def serve(*tensors: Any) -> dict[str, Any]:
         results = called(tf.nest.pack_sequence_as(model.input, tensors), training=False)
         return dict(zip(outputs, tf.nest.flatten(results), strict=True))
@@ -137,6 +142,7 @@ def _save_legacy(model: Any, folder: Path, asked: Sequence[str] = ()) -> tuple[s
     module = tf.Module()
     module.model = called
     tf.saved_model.save(module, str(folder), signatures={_SIGNATURE: serve})
+    write_argument_names(folder, dict(zip(arguments, input_names, strict=True)))
     return wanted
 
 
@@ -154,6 +160,11 @@ def _argument(name: str) -> str:
     'image_left'
     """
     return re.sub(r"\W", "_", name)
+
+
+def _lower(names: Sequence[str]) -> tuple[str, ...]:
+    """Names for arguments: TensorFlow writes those of placeholders in lower case, and then misses `Image`."""
+    return unique_names(name.lower() for name in names)
 
 
 def _specs(names: Sequence[str], tensors: Sequence[Any]) -> list[Any]:

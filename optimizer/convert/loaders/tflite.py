@@ -18,6 +18,7 @@ from optimizer.convert.loaders.prepared import Prepared, Rounding
 from optimizer.convert.loaders.tflite_codes import builtin_code
 from optimizer.convert.loaders.tflite_signature import extract_signature
 from optimizer.convert.naming import onnx_output_name, unique_names
+from optimizer.convert.tflite_graph.runnable import runnable
 from optimizer.errors import InvalidModelError, UnsupportedModelError
 from optimizer.graph.postprocessing import Node
 from optimizer.model import first_line, write_atomically
@@ -69,10 +70,10 @@ def prepare_tflite(
     """
     _parse(upload)
     content, chosen = extract_signature(upload.read_bytes(), signature)
+    content, notes = runnable(content)
     write_atomically(workspace.original, content)
-    notes: tuple[str, ...] = ()
     if outputs:
-        notes = cut_tflite(_parse(workspace.original), outputs, workspace.original)
+        notes += cut_tflite(_parse(workspace.original), outputs, workspace.original)
     file = read_tflite(workspace.original, shown_as=upload.name)
     return Prepared(
         "TFLite",
@@ -89,7 +90,7 @@ def read_tflite(path: Path, shown_as: str = "") -> TfliteFile:
     """Read a TFLite file; see `prepare_tflite` for names and errors.
 
     Raises:
-        UnsupportedModelError: If it stores weights in the sparse form.
+        UnsupportedModelError: If it stores weights in the sparse form, in blocks.
     """
     model = _parse(path)
     graph = model.subgraphs[0]
@@ -170,8 +171,8 @@ def _refuse_sparse(file: str, graph: Any) -> None:
     for tensor in graph.tensors:
         if tensor.sparsity is not None:
             raise UnsupportedModelError(
-                f"{file} stores the weights of {tensor.name.decode()} in TFLite's sparse form, which no "
-                "converter reads.",
+                f"{file} stores the weights of {tensor.name.decode()} in TFLite's sparse form, in "
+                "blocks, which no converter reads.",
                 hint="Convert the model to TFLite again without EXPERIMENTAL_SPARSITY, or hand in the model "
                 "that it was made from.",
             )

@@ -10,8 +10,8 @@ from optimizer.convert.scan.tflite_graph import check_graphs, check_size
 from optimizer.errors import InvalidModelError, UnsafeModelError, UnsupportedModelError
 from optimizer.model import first_line
 
-# Named like a custom operator, but part of TFLite itself.
-_BUILT_IN = {"TFLite_Detection_PostProcess"}
+# Named like custom operators: part of TFLite itself, or written in its own operators (tflite_graph).
+_BUILT_IN = {"TFLite_Detection_PostProcess", "Convolution2DTransposeBias"}
 _DAMAGE = (struct.error, IndexError, TypeError, ValueError, OverflowError, AttributeError, OSError)
 
 

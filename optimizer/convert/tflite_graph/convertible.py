@@ -11,9 +11,10 @@ from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
 from optimizer.convert.tflite_graph.complex_numbers import without_complex_numbers
+from optimizer.convert.tflite_graph.fused_activations import unfuse_activations
 from optimizer.convert.tflite_graph.omitted_inputs import place_omitted_inputs
 
-_REWRITES = (place_omitted_inputs, without_complex_numbers)
+_REWRITES = (place_omitted_inputs, unfuse_activations, without_complex_numbers)
 
 
 @contextlib.contextmanager

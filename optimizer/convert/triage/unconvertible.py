@@ -15,7 +15,7 @@ from optimizer.convert import op_converters  # noqa: F401  # importing it adds o
 from optimizer.convert.scan.savedmodel import read_savedmodel
 from optimizer.convert.triage.numeric_start import first_numbers
 from optimizer.convert.triage.wiring import CONSTANTS, INPUTS, PASSING, Node, Wiring, node_meant, read_graph
-from optimizer.convert.triage.workarounds import comes_before_model, workarounds
+from optimizer.convert.triage.workarounds import comes_before_model, without_layer, workarounds
 from optimizer.errors import UnsupportedModelError
 
 _SHOWN = 3
@@ -50,6 +50,22 @@ class Fault:
     """What its converter says; empty where it has none."""
 
 
+class NoConverterError(UnsupportedModelError):
+    """Operators have no converter; knows the scopes around the first numbers behind them."""
+
+    def __init__(self, message: str, *, hint: str = "", begins_in: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.begins_in = begins_in
+
+
+def with_keras_lines(error: NoConverterError, layers: Sequence[str]) -> UnsupportedModelError:
+    """The same error for a Keras user: with the lines that save the rest, where whole layers are left out."""
+    found = tuple(dict.fromkeys(error.begins_in))
+    if not found or not set(found) <= set(layers):
+        return error
+    return UnsupportedModelError(error.message, hint=f"{error.hint}\n{without_layer(found)}")
+
+
 def find_unconvertible(folder: Path, signature: str) -> UnsupportedModelError | None:
     """The error about what a signature of a SavedModel needs and tf2onnx cannot convert, if anything.
 
@@ -79,9 +95,13 @@ def unconvertible(faults: Sequence[Fault], wiring: Wiring | None) -> Unsupported
     here = " as they are used here" if any(fault.reason for fault in faults) else ""
     lines = [f"The model cannot be written as ONNX: no converter for {_counted(counts)}{here}."]
     lines += [_line(first[operator], counts[operator], wiring) for operator in list(counts)[:_SHOWN]]
+    cut: tuple[str, ...] = ()
     if wiring is not None and any(map(comes_before_model, counts)):
-        lines += _cut(wiring, faults)
-    return UnsupportedModelError("\n".join(lines), hint=workarounds(counts))
+        nodes = (node_meant(fault.node, fault.operator, wiring) for fault in faults)
+        cut = first_numbers(wiring, [node.name for node in nodes if node])
+        lines += _cut(wiring, cut)
+    begins_in = tuple(layer_of(tensor, () if wiring is None else wiring.needed) for tensor in cut)
+    return NoConverterError("\n".join(lines), hint=workarounds(counts), begins_in=begins_in)
 
 
 def _counted(counts: Counter[str]) -> str:
@@ -185,10 +205,8 @@ def _leaf(tensor: str, made: Node | None, wiring: Wiring) -> str:
     return "constant" if made.operator in CONSTANTS else made.operator
 
 
-def _cut(wiring: Wiring, faults: Sequence[Fault]) -> list[str]:
+def _cut(wiring: Wiring, cut: Sequence[str]) -> list[str]:
     """The line about where the model could begin instead."""
-    nodes = (node_meant(fault.node, fault.operator, wiring) for fault in faults)
-    cut = first_numbers(wiring, [node.name for node in nodes if node])
     if not cut:
         return []
     shown = ", ".join(map(wiring.describe, cut[:4])) + (f" and {len(cut) - 4} more" if len(cut) > 4 else "")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _ELSE = (
     "Move these operators out of the model (into the code around it), or replace them by supported ones, "
@@ -112,6 +113,25 @@ def workarounds(operators: Iterable[str]) -> str:
     """The ways round some operators, each family's once, in the order of the operators."""
     found = dict.fromkeys(_ELSE if (n := _family(op)) is None else _BY_FAMILY[n][1] for op in operators)
     return " ".join(list(found)[:4])
+
+
+def without_layer(layers: Sequence[str]) -> str:
+    """The lines of Keras that save a model from behind some of its layers on.
+
+    >>> print(without_layer(["words"]))
+    In Keras these lines save it, without the layer words, from what that layer gives on:
+        rest = keras.Model(model.get_layer("words").output, model.outputs)
+        rest.save("rest.keras")
+    """
+    given = [f"model.get_layer({json.dumps(name)}).output" for name in layers]
+    start = given[0] if len(given) == 1 else f"[{', '.join(given)}]"
+    those = "the layer" if len(given) == 1 else "the layers"
+    gives = "that layer gives" if len(given) == 1 else "those layers give"
+    return (
+        f"In Keras these lines save it, without {those} {', '.join(layers)}, from what {gives} on:\n"
+        f"    rest = keras.Model({start}, model.outputs)\n"
+        '    rest.save("rest.keras")'
+    )
 
 
 def comes_before_model(operator: str) -> bool:

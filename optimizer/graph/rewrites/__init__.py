@@ -3,7 +3,7 @@
 from optimizer.graph.rewriter import Rewrite
 from optimizer.graph.rewrites.affine import FOLD_AFFINE
 from optimizer.graph.rewrites.affine_forwards import COLLAPSE_CONSTANTS, FOLD_AFFINE_FORWARDS
-from optimizer.graph.rewrites.attention import FOLD_SCALE, SPLIT_BATCH, TURN_PRODUCT, UNFOLD_ROWS
+from optimizer.graph.rewrites.attention import FOLD_SCALE, SPLIT_BATCH, TURN_PRODUCT
 from optimizer.graph.rewrites.clipping import (
     FUSE_CLIP,
     FUSE_HARD_SIGMOID,
@@ -28,6 +28,7 @@ from optimizer.graph.rewrites.recurrence import ELIMINATE_ZERO_STATES, FOLD_LAST
 from optimizer.graph.rewrites.reductions import FOLD_SUM_INTO_MATMUL, INSERT_PARTIAL_MAXIMUM
 from optimizer.graph.rewrites.reshapes import ELIMINATE_RESHAPES_AROUND_MATMUL, FOLD_RESHAPE_TARGET
 from optimizer.graph.rewrites.rms_normalization import FUSE_RMS_NORMALIZATION
+from optimizer.graph.rewrites.rows import UNFOLD_ROWS
 from optimizer.graph.rewrites.slices import ELIMINATE_INDEX_WRAP, ELIMINATE_SLICE, FOLD_SLICE_INTO_GATHER
 from optimizer.graph.rewrites.smooth_activations import FUSE_SIGMOID, INSERT_EXPONENTIAL_INTO_MISH
 from optimizer.graph.rewrites.upsampling import FUSE_UPSAMPLING

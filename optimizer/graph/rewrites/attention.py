@@ -3,10 +3,9 @@
     Reshape(MatMul(q [b h, m, d], k [b h, d, n]), [b, h, m, n])  ->  MatMul(q [b, h, m, d], k [b, h, d, n])
     MatMul(move(x W + c), k) * s             ->  MatMul(move(x (W s) + c s), k)
     Transpose(Softmax(MatMul(k, q), m))      ->  Softmax(MatMul(q', k'), n)      with one Transpose less
-    Reshape(Gemm(Reshape(x, [-1, k]), W))    ->  MatMul(x, W)                    in as many axes as x has
 
 Einsums of Keras and TensorFlow arrive as batched products over one joint axis of examples and heads, between
-Reshapes to and from it; of free lengths, as Gemm over rows.
+Reshapes to and from it.
 
 Measured and left out (16 to 512 steps, width 64 to 768, one thread): the products of Q, K and V joined and
 split, 0.77 to 1.02 times as fast; joined and parted by a Transpose of five axes, 0.93 to 1.11; K transposed
@@ -22,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.graph.layout import Layout, chain_above, is_move, layout, order_of
-from optimizer.graph.match import array, is_standard
+from optimizer.graph.layout import Layout, chain_above, is_move, layout, order_of, own_moves
+from optimizer.graph.match import array, constant_operand, is_standard
 from optimizer.graph.rewriter import Builder, Rewrite, attribute, attributes_of, single_use
 from optimizer.graph.rewrites.moves import put
 from optimizer.graph.sizes import Size, shape
@@ -33,14 +32,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 Sizes = tuple[Size, ...]
-
-
-def _own(chain: Sequence[ir.Node]) -> int:
-    """How many moves at the end of a chain serve nothing but the operator behind it."""
-    own = 0
-    while own < len(chain) and single_use(chain[-own - 1].outputs[0]):
-        own += 1
-    return own
 
 
 def _split_batch(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
@@ -144,7 +135,7 @@ def _takes_scale(value: ir.Value | None, products: int = 1) -> bool:
     if is_move(node):
         return _takes_scale(node.inputs[0], products)
     if is_standard(node, "Add"):
-        constant = _constant_place(node)
+        constant = constant_operand(node)
         return constant is not None and _takes_scale(node.inputs[1 - constant], products)
     if is_standard(node, "MatMul"):
         weight = array(node.inputs[1])
@@ -153,12 +144,6 @@ def _takes_scale(value: ir.Value | None, products: int = 1) -> bool:
         if array(node.inputs[0]) is None and products:
             return any(_takes_scale(operand, products - 1) for operand in node.inputs)
     return False
-
-
-def _constant_place(node: ir.Node) -> int | None:
-    constants = [array(value) for value in node.inputs]
-    known = [place for place, constant in enumerate(constants) if constant is not None]
-    return known[0] if len(known) == 1 else None
 
 
 def _with_scale(value: ir.Value, scale: float, build: Builder) -> ir.Value:
@@ -170,7 +155,7 @@ def _with_scale(value: ir.Value, scale: float, build: Builder) -> ir.Value:
     if is_move(node):
         return build(node.op_type, _with_scale(first, scale, build), *rest, **attributes_of(node))
     if node.op_type == "Add":
-        place = _constant_place(node)
+        place = constant_operand(node)
         assert place is not None
         constant, other = array(node.inputs[place]), node.inputs[1 - place]
         assert constant is not None
@@ -229,7 +214,7 @@ def _turned(value: ir.Value | None, order: list[int], build: Builder) -> tuple[i
     chain = chain_above(value)
     if value is None or len(shape(value) or ()) != len(order):
         return None
-    chain = chain[len(chain) - _own(chain) :]
+    chain = chain[len(chain) - own_moves(chain) :]
     found = layout(chain) if chain else Layout(shape(value) or ())
     if found is None:
         return None
@@ -241,66 +226,8 @@ def _turned(value: ir.Value | None, order: list[int], build: Builder) -> tuple[i
     return put(steps, source, build), sum(step[0] == "Transpose" for step in steps) - before
 
 
-def _unfold_rows(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
-    """A product over the last axis without the rows that it is flattened to."""
-    layer, added = _gemm_above(node.inputs[0])
-    if layer is None:
-        return None
-    parameters, chain = _weight_and_bias(layer), chain_above(layer.inputs[0])
-    found, sizes = layout(chain) if chain else None, shape(node.outputs[0])
-    if parameters is None or found is None or sizes is None or node.op_type == "Transpose":
-        return None
-    weight, bias = parameters  # [in, out], [out]
-    rows = found.given[:-1] if found.given[-1] == found.sizes()[-1] else found.pieces(0)
-    first = found.steps() if found.regroup((*rows, Size(weight.shape[0]))) else None
-    result = Layout((*rows, Size(weight.shape[1])))
-    last = result.steps() if result.regroup(sizes) else None
-    source, own = chain[0].inputs[0], _own(chain)
-    if first is None or last is None or source is None or len(rows) < 2:
-        return None
-    if len(first) + len(last) > own + 1:  # as many are well: rows that several products share go at last
-        return None
-    value = build("MatMul", put(first, source, build), build.constant(weight))
-    for each in (bias, added):
-        if each is not None:
-            value = build("Add", value, build.constant(each))
-    return [put(last, value, build)]
-
-
-def _gemm_above(value: ir.Value | None) -> tuple[ir.Node | None, Array | None]:
-    """The Gemm that a value is, and what is added to each of its rows."""
-    node = value.producer() if value is not None else None
-    added = None
-    if value is not None and node is not None and is_standard(node, "Add") and single_use(value):
-        place = _constant_place(node)
-        added = None if place is None else array(node.inputs[place])
-        value = None if place is None or added is None or added.ndim > 1 else node.inputs[1 - place]
-        node = value.producer() if value is not None else None
-    if value is None or node is None or not is_standard(node, "Gemm") or not single_use(value):
-        return None, None
-    return node, added
-
-
-def _weight_and_bias(layer: ir.Node) -> tuple[Array, Array | None] | None:
-    """Of a Gemm whose factors are in its constants; None where they are computed."""
-    attributes, weight = attributes_of(layer), array(layer.inputs[1])
-    given = layer.inputs[2] if len(layer.inputs) > 2 else None
-    bias = array(given)
-    if weight is None or weight.dtype.kind != "f" or attributes.get("transA", 0):
-        return None
-    if (given is not None and bias is None) or attributes.get("alpha", 1.0) != 1:
-        return None
-    if bias is not None and attributes.get("beta", 1.0) != 1:
-        return None
-    weight = np.ascontiguousarray(weight.T if attributes.get("transB", 0) else weight)
-    if bias is not None and bias.size not in (1, weight.shape[1]):
-        return None
-    return weight, None if bias is None else bias.reshape(-1)
-
-
 SPLIT_BATCH = Rewrite(
     "split_batch", frozenset({"Reshape", "Squeeze", "Transpose", "Unsqueeze"}), _split_batch
 )
 FOLD_SCALE = Rewrite("fold_scale", frozenset({"Div", "Mul"}), _fold_scale)
 TURN_PRODUCT = Rewrite("turn_product", frozenset({"Transpose"}), _turn_product)
-UNFOLD_ROWS = Rewrite("unfold_rows", frozenset({"Reshape", "Squeeze", "Unsqueeze"}), _unfold_rows)

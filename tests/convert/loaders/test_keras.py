@@ -174,3 +174,16 @@ def test_float8_layers_are_refused_by_name(tmp_path: Path) -> None:
     model.get_layer("narrow").quantize("float8")
     with pytest.raises(UnsupportedModelError, match=r"narrow \(Dense\) is quantized to float8"):
         convert(save_keras(model, tmp_path), "keras", tmp_path)
+
+
+def test_an_input_keeps_its_capital_letters(tmp_path: Path) -> None:
+    import keras
+
+    image = keras.Input((3,), name="ImageA")
+    model = keras.Model(image, keras.layers.Dense(2, name="end")(keras.layers.Dense(2, name="mid")(image)))
+    path = save_keras(model, tmp_path)
+    (tmp_path / "cut").mkdir()
+    for folder, outputs in ((tmp_path, ()), (tmp_path / "cut", ("mid",))):
+        conversion, _ = convert(path, "keras", folder, outputs=outputs)
+        assert [spec.name for spec in conversion.inputs] == ["ImageA"]
+        assert conversion.parity is not None

@@ -22,6 +22,10 @@ def _tensorflow() -> Any:
 
 FUNCTIONS: dict[str, tuple[Callable[..., Any], list[NDArray[Any]]]] = {
     "RELU_N1_TO_1": (lambda tf, x: tf.minimum(tf.maximum(x, -1.0), 1.0), [X]),
+    "FULLY_CONNECTED": (  # with the activation fused into it
+        lambda tf, x: tf.minimum(tf.maximum(tf.matmul(x, tf.constant(X[0])), -1.0), 1.0),
+        [X[1]],
+    ),
     "BUCKETIZE": (lambda tf, x: tf.raw_ops.Bucketize(input=x, boundaries=[-1.0, 0.0, 1.5]), [X]),
     "MATRIX_SET_DIAG": (lambda tf, x, y: tf.linalg.set_diag(x, y), [X, X[:, 0]]),
     "RFFT2D": (lambda tf, x: tf.abs(tf.signal.rfft2d(x, [4, 4])), [X]),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tflite_files import run_both
+from tflite_files import empty_model, run_both
 
 from optimizer.convert.parity.original import TfliteOriginal
 
@@ -21,11 +21,7 @@ def lstm(path: Path, *, time_major: bool = False, peepholes: bool = False) -> Pa
 
     from optimizer.convert.tflite_graph.flat_graph import FlatGraph
 
-    model, graph, options = (
-        made() for made in (schema.ModelT, schema.SubGraphT, schema.UnidirectionalSequenceLSTMOptionsT)
-    )
-    model.version, model.buffers, model.subgraphs = 3, [schema.BufferT()], [graph]
-    model.operatorCodes, graph.tensors = [], []
+    (model, graph), options = empty_model(), schema.UnidirectionalSequenceLSTMOptionsT()
     flat, generator = FlatGraph(model, graph), np.random.default_rng(1)
 
     def weight(*shape: int) -> int:

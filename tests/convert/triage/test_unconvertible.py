@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keras_models import convert, save_keras
 from op_models import save_function
 
 from optimizer.convert.scan.savedmodel import read_savedmodel
@@ -74,6 +75,22 @@ def test_a_text_layer_is_cut_behind_its_last_step(tmp_path: Path) -> None:
     assert "layer words): text:string[?] -> StringLower -> StaticRegexReplace" in error.message
     # One tensor, not the four that the splitting and the lookup give.
     assert re.search(r"after these are \S+/RaggedTensorToTensor:int64: from", error.message)
+
+
+def test_the_lines_for_keras_save_a_model_that_converts(tmp_path: Path) -> None:
+    import keras
+
+    model = hashing_model()
+    with pytest.raises(UnsupportedModelError) as caught:
+        convert(save_keras(model, tmp_path), "keras", tmp_path)
+    said, rest, save = caught.value.hint.splitlines()[-3:]
+    assert "without the layer buckets" in said
+    scope: dict[str, Any] = {"keras": keras, "model": model}
+    exec(rest.strip(), scope)  # what the user would paste
+    exec(save.strip().replace("rest.keras", str(tmp_path / "rest.keras")), scope)
+    conversion, _ = convert(tmp_path / "rest.keras", "keras", tmp_path)
+    assert conversion.parity is not None
+    assert [spec.dtype for spec in conversion.inputs] == ["int64"]
 
 
 def function(kind: str) -> tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]:

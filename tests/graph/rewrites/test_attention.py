@@ -12,7 +12,7 @@ from rewrite_cases import Array, assert_left, assert_same, normal, operators, pr
 
 from optimizer.graph.rewriter import rewrite
 from optimizer.graph.rewrites import REWRITES
-from optimizer.graph.rewrites.attention import FOLD_SCALE, SPLIT_BATCH, TURN_PRODUCT, UNFOLD_ROWS
+from optimizer.graph.rewrites.attention import FOLD_SCALE, SPLIT_BATCH, TURN_PRODUCT
 from optimizer.graph.rewrites.elementwise import RAISE_ELEMENTWISE
 
 
@@ -181,74 +181,6 @@ def test_keys_times_queries_are_queries_times_keys(names: str, softmax: int | No
 def test_a_product_that_would_need_as_many_transposes_is_left(body: str) -> None:
     text = f"g (float[2, 4, 4, 4] x, float[2, 4, 4, 4] z) => (float[p, q, r, s] y) {{ {body}  y = Neg (t) }}"
     assert_left(graph_of(text, {}), TURN_PRODUCT)
-
-
-ROWS = {
-    "back": ("b, s", "y0 = Reshape (g, back)", ""),
-    "to heads": ("b, s", "y0 = Reshape (g, heads)", ""),
-    "with a bias": ("b, s", "y0 = Reshape (g, back)", ", c"),
-    "fixed": ("2, 5", "y0 = Reshape (g, back)", ", c"),
-    "fixed length": ("b, 5", "y0 = Reshape (g, heads)", ", c"),
-}
-
-
-@pytest.mark.parametrize("turned", [0, 1])
-@pytest.mark.parametrize("name", ROWS)
-def test_rows_are_unfolded(name: str, turned: int) -> None:
-    sizes, back, bias = ROWS[name]
-    free = "s" in sizes
-    computed = """h = Shape (x)  n = Gather (h, both)  back = Concat <axis = 0> (n, last)
-        heads = Concat <axis = 0> (n, split)"""
-    target = sizes.replace("b", "-1")
-    fixed = "" if free else f"int64[3] back = {{{target}, 8}}, int64[4] heads = {{{target}, 2, 4}},"
-    text = f"""
-        g (float[{sizes}, 6] x) => (float[{"p, q, r, s" if "heads" in back else "p, q, r"}] y)
-        <int64[2] rows = {{-1, 6}}, {fixed}
-         int64[2] both = {{0, 1}}, int64[1] last = {{8}}, int64[2] split = {{2, 4}}>
-        {{ {computed if free else ""} r = Reshape (x, rows)  g = Gemm <transB = {turned}> (r, w{bias})
-           {back}  y = Neg (y0) }}"""
-    weights = {"w": normal(8, 6) if turned else normal(6, 8)} | ({"c": normal(8)} if bias else {})
-    before = graph_of(text, weights)
-    after = rewritten(before, UNFOLD_ROWS)
-    assert "Gemm" not in operators(after)
-    assert len(operators(after)) <= len(operators(before))
-    assert_same(before, after, {"x": normal(2, 5, 6)})
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("Gemm (r, w)", "Gemm <alpha = 2.0> (r, w)"),
-        ("Gemm (r, w)", "Gemm <transA = 1> (r, u)"),
-        ("Gemm (r, w)", "Gemm <beta = 2.0> (r, w, c)"),
-        ("Gemm (r, w)", "Gemm (r, z)"),
-        ("Gemm (r, w)", "Gemm (r, w, z)"),
-        ("Gemm (r, w)", "Gemm (r, w, rowwise)"),
-        ("y0 = Reshape (g, back)", "e = Exp (g)  y0 = Reshape (e, back)"),
-        (
-            "y0 = Reshape (g, back)",
-            "e = Reshape (g, back)  o = ReduceMax <keepdims = 0> (g)  y0 = Add (e, o)",
-        ),
-        ("y0 = Reshape (g, back)", "y0 = Transpose (g)"),
-        ("r = Reshape (x, rows)", "r = MatMul (first, second)"),
-        ("back = {2, 5, 6}", "back = {5, 2, 6}"),
-    ],
-)
-def test_rows_that_are_something_else_are_left(old: str, new: str) -> None:
-    graph = """
-        g (float[2, 5, 6] x, float[6, 6] z) => (float[p, q, r] y)
-        <int64[2] rows = {-1, 6}, int64[3] back = {2, 5, 6}>
-        { r = Reshape (x, rows)  g = Gemm (r, w)  y0 = Reshape (g, back)  y = Neg (y0) }""".replace(old, new)
-    constants = {
-        "w": normal(6, 6), "u": normal(10, 6), "c": normal(6), "rowwise": normal(10, 1),
-        "first": normal(10, 6), "second": normal(6, 6),
-    }  # fmt: skip
-    used = {
-        name: value for name, value in constants.items() if f", {name})" in graph or f", {name}," in graph
-    }
-    used |= {"first": constants["first"]} if "(first" in graph else {}
-    graph = graph.replace("float[p, q, r]", "float[p, q]") if "Transpose" in new else graph
-    assert_left(graph_of(graph, used), UNFOLD_ROWS)
 
 
 @pytest.mark.parametrize("spelling", ["Keras 3", "PyTorch", "einsum of free lengths"])

@@ -179,3 +179,19 @@ def test_a_shared_move_is_left_behind_where_another_follows() -> None:
     after = rewritten(before, COLLAPSE_MOVES, RAISE_ELEMENTWISE, times=2)
     assert sorted(operators(after)) == ["CumSum", "CumSum", "Relu", "Squeeze", "Tanh"]
     assert_same(before, after, {"x": normal(2, 4, 1, 8)})
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        "Transpose <perm = [0, 2, 1]> (x)",
+        "Transpose <perm = [2, 1, 0]> (x)",
+        "Identity (x)",
+        "Reshape (x, cube)",
+    ],
+)
+def test_two_values_that_are_moved_apart_are_left(second: str) -> None:
+    text = f"""
+        g (float[3, 3, 3] x) => (float[3, 3, 3] y) <int64[3] cube = {{3, 3, 3}}>
+        {{ n = Neg (x)  a = Transpose <perm = [1, 0, 2]> (n)  b = {second}  y = Sub (a, b) }}"""
+    assert_left(proto_of(text, {}), RAISE_ELEMENTWISE)

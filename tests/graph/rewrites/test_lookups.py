@@ -204,3 +204,8 @@ def test_constants_that_many_nodes_share_are_looked_at_once() -> None:
     sums = " ".join(f"c{n + 1} = Add (c{n}, c{n})" for n in range(60))
     text = f"g (int64[2] i) => (float[2, 4] y) {{ {sums} row = Gather (c60, i)  y = Relu (row) }}"
     rewritten(proto_of(text, {"c0": 1e-20 * normal(5, 4)}), FOLD_INTO_TABLE)
+
+
+def test_a_look_up_of_columns_is_left() -> None:
+    text = "g (int64[3] i) => (float[4, 3] y) { row = Gather <axis = 1> (table, i) y = Relu (row) }"
+    assert_left(proto_of(text, {"table": normal(4, 4)}), FOLD_INTO_TABLE)

@@ -78,6 +78,7 @@ def test_an_extreme_is_taken_in_parts(name: str, operator: str, keep: bool, opse
         ([None, 64, None], [1]),
         ([None, 12, 16, 24], [1, 3]),
         ([None, 4, 64, 48], [1, 3]),
+        ([None, 6, 4, 24, 96], [1, 3]),
         ([None, 6, 9], [1]),
         ([None, 1, 9000], [1]),
     ],
