@@ -73,6 +73,9 @@ class Goal(Options):
     fixed_shapes: dict[str, tuple[Annotated[int, Field(ge=1)], ...]] = {}
     """Shapes that inputs shall have, like image:1,224,224,3 (JSON: {"image": [1, 224, 224, 3]})."""
 
+    onnxruntime_extensions: bool = False
+    """Let text operators become custom operators of onnxruntime-extensions, which the result then needs."""
+
     allow_synthetic_calibration: bool = False
     """Let static INT8 calibrated on generated inputs be chosen without any real samples to judge on."""
 

@@ -141,7 +141,7 @@ def convert_to_onnx(  # noqa: PLR0913  # the last one is seldom given
         output: The .onnx file to write; replaced if it is there. Weights of more than 1.5 GiB go into a file
             of that name with the ending .data beside it.
         data: Samples to compare on; generated inputs otherwise.
-        goal: Only `signature`, `outputs`, `opset` and `fixed_shapes` count.
+        goal: Only `signature`, `outputs`, `opset`, `fixed_shapes` and `onnxruntime_extensions` count.
         run: Progress, cancellation, limits.
         simplify: Write the file that `inspect_model` counts after cleaning; else as the converter wrote it.
 
@@ -203,7 +203,7 @@ def benchmark_models(
 
     Args:
         models: ONNX files.
-        goal: Only `provider`, `threads` and `batch_size` count.
+        goal: Only `provider`, `threads`, `batch_size` and `onnxruntime_extensions` count.
         run: Progress, cancellation, limits.
 
     Returns:

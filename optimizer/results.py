@@ -73,6 +73,8 @@ class Conversion(Options):
     outputs: tuple[TensorSpec, ...]
     parity: Parity | None = None
     """None for an ONNX upload: there was nothing to convert."""
+    custom_operators: tuple[str, ...] = ()
+    """Operators of onnxruntime-extensions, which whoever runs the model needs."""
     notes: tuple[str, ...] = ()
 
 

@@ -107,7 +107,7 @@ def optimize(  # noqa: PLR0913  # one per option of the command line
 
 
 @app.command(epilog=EPILOG)
-@with_goal("signature", "outputs", "opset", "fixed_shapes")
+@with_goal("signature", "outputs", "opset", "fixed_shapes", "onnxruntime_extensions")
 def convert(  # noqa: PLR0913  # one per option of the command line
     goal: GoalMaker,
     model: Model,
@@ -133,7 +133,7 @@ def convert(  # noqa: PLR0913  # one per option of the command line
 
 
 @app.command(epilog=EPILOG)
-@with_goal("provider", "threads", "batch_size")
+@with_goal("provider", "threads", "batch_size", "onnxruntime_extensions")
 def benchmark(
     goal: GoalMaker,
     models: Annotated[list[Path], typer.Argument(help="ONNX files; each is compared with the first.")],
@@ -149,7 +149,7 @@ def benchmark(
 
 
 @app.command(epilog=EPILOG)
-@with_goal("signature", "outputs", "opset", "fixed_shapes", "threads", "batch_size")
+@with_goal("signature", "outputs", "opset", "fixed_shapes", "threads", "batch_size", "onnxruntime_extensions")
 def inspect(
     goal: GoalMaker,
     model: Model,

@@ -22,6 +22,7 @@ from optimizer.goal import CONVERTED_OPSET, Goal
 from optimizer.model import file_bytes, first_line, from_proto, write_atomically
 from optimizer.results import Conversion, Format
 from optimizer.runtime import Session, open_session
+from optimizer.runtime.extensions import note_custom_operators
 from optimizer.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -163,7 +164,11 @@ def _convert(prepared: Prepared, request: _Request, *, exact: bool = False) -> t
         return _write(proto, prepared, request)
     try:
         proto = tf2onnx_tool.convert_savedmodel(
-            workspace.original, prepared.signature, workspace.converted, request.largest_bytes
+            workspace.original,
+            prepared.signature,
+            workspace.converted,
+            request.largest_bytes,
+            custom_operators=request.goal.onnxruntime_extensions,
         )
     except NoConverterError as error:
         raise with_keras_lines(error, prepared.layers) from error.__cause__
@@ -225,7 +230,7 @@ def _write(proto: onnx.ModelProto, prepared: Prepared, request: _Request) -> tup
     from optimizer.convert.opset import raise_opset
     from optimizer.convert.parity.parity import is_of_bfloat16
     from optimizer.convert.pool_padding import keep_zeros_before_pools
-    from optimizer.graph.structure import computes_in_half
+    from optimizer.graph.structure import computes_in_half, custom_operators, known_words
 
     if prepared.runtime != "ONNX Runtime":  # whose names are the user's
         name_free_axes(proto)
@@ -247,8 +252,11 @@ def _write(proto: onnx.ModelProto, prepared: Prepared, request: _Request) -> tup
     prepared = _with_note_of_growth(prepared, request.upload, workspace)
     kinds = output_kinds(from_proto(proto))
     sigmoids = frozenset(name for name, kind in kinds.items() if kind == "sigmoid")
-    half, bfloat16 = computes_in_half(proto), is_of_bfloat16(proto)
-    return replace(prepared, half=half, bfloat16=bfloat16, sigmoids=sigmoids), session
+    prepared = replace(prepared, half=computes_in_half(proto), bfloat16=is_of_bfloat16(proto))
+    custom = custom_operators(proto)
+    notes = (*prepared.notes, *note_custom_operators(custom))
+    prepared = replace(prepared, words=known_words(proto), custom_operators=custom, notes=notes)
+    return replace(prepared, sigmoids=sigmoids), session
 
 
 def _prove(prepared: Prepared, session: Session, request: _Request) -> Conversion:
@@ -278,5 +286,6 @@ def _prove(prepared: Prepared, session: Session, request: _Request) -> Conversio
         inputs=session.inputs,
         outputs=session.outputs,
         parity=proof.parity,
+        custom_operators=prepared.custom_operators,
         notes=prepared.notes,
     )

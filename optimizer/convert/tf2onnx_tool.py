@@ -11,13 +11,14 @@ import gc
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
 import tensorflow as tf
 import tf2onnx
-from tf2onnx import optimizer, tf_loader, tfonnx
+from tf2onnx import optimizer, tf_loader, tfonnx, utils
 from tf2onnx.graph import Graph
 from tf2onnx.optimizer.global_pool_optimizer import GlobalPoolOptimizer
 
@@ -37,13 +38,20 @@ from optimizer.convert.weights import attach_weights
 from optimizer.errors import ResourceLimitError, ToolError, UnsupportedModelError
 from optimizer.external_data import PROTO_BYTES
 from optimizer.goal import CONVERTED_OPSET
+from optimizer.graph.structure import drop_unused_custom_opset
 from optimizer.model import first_line
+from optimizer.runtime.extensions import DOMAIN
 
 _LARGE_BYTES = 32 << 20
 
 
 def convert_savedmodel(
-    folder: Path, signature: str, target: Path, largest_bytes: int = PROTO_BYTES
+    folder: Path,
+    signature: str,
+    target: Path,
+    largest_bytes: int = PROTO_BYTES,
+    *,
+    custom_operators: bool = False,
 ) -> onnx.ModelProto:
     """Convert one signature of a SavedModel; inputs and outputs keep the signature's names.
 
@@ -55,24 +63,38 @@ def convert_savedmodel(
         target: Where the model will be written; its weights go beside that file where they take more than
             `largest_bytes`.
         largest_bytes: Of weights in one file.
+        custom_operators: Whether texts may be computed by operators of onnxruntime-extensions.
 
     Raises:
         UnsupportedModelError: Naming each operator and node that has no converter.
     """
+    request = _Request(folder, signature, target, largest_bytes, custom_operators)
     try:
-        return _convert_savedmodel(folder, signature, target, largest_bytes)
+        return _convert_savedmodel(request)
     except ToolError as error:
         # Freezing fails on some operators before tf2onnx can name them.
-        explained = find_unconvertible(folder, signature)
+        explained = find_unconvertible(folder, signature, custom_operators=custom_operators)
         if explained is not None:
             raise explained from error
         raise
 
 
-def _convert_savedmodel(folder: Path, signature: str, target: Path, largest_bytes: int) -> onnx.ModelProto:
+@dataclass(frozen=True)
+class _Request:
+    """The arguments of `convert_savedmodel`."""
+
+    folder: Path
+    signature: str
+    target: Path
+    largest_bytes: int
+    custom_operators: bool
+
+
+def _convert_savedmodel(request: _Request) -> onnx.ModelProto:
+    folder, custom = request.folder, request.custom_operators
     given = read_argument_names(folder)
     with (
-        _explained("tf2onnx could not convert the model") as complaints,
+        _explained("tf2onnx could not convert the model", custom_operators=custom) as complaints,
         withheld_weights() as withheld,
         _nodes_in_order(),
     ):
@@ -81,7 +103,7 @@ def _convert_savedmodel(folder: Path, signature: str, target: Path, largest_byte
             None,
             None,
             tag=["serve"],
-            signatures=[signature],
+            signatures=[request.signature],
             return_initialized_tables=True,
             return_tensors_to_rename=True,
         )
@@ -106,13 +128,15 @@ def _convert_savedmodel(folder: Path, signature: str, target: Path, largest_byte
                 tensors_to_rename=names | weight_names,
                 initialized_tables=tables,
                 shape_override=look_up_shapes(tf_graph),
+                extra_opset=[utils.make_opsetid(DOMAIN, 1)] if custom else None,
             )
         complaints.raise_any()
         proto = _optimized(graph, folder.name)
         if rounded:
             mark_bfloat16(proto)
         values = {weight_names[tensor]: value for tensor, value in withheld.values.items()}
-        attach_weights(proto, values, target, largest_bytes)
+        attach_weights(proto, values, request.target, request.largest_bytes)
+        drop_unused_custom_opset(proto)
         return proto
 
 
@@ -160,8 +184,9 @@ def _refuse_unknown_rank(graph_def: Any, inputs: Sequence[str], names: Mapping[s
 class _Complaints(logging.Handler):
     """Collects what tf2onnx logs about operators that it did not convert."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, custom_operators: bool) -> None:
         super().__init__(logging.ERROR)
+        self._custom_operators = custom_operators
         self.found: list[Fault] = []
         self.wiring: Callable[[], Wiring] | None = None
 
@@ -182,13 +207,14 @@ class _Complaints(logging.Handler):
     def raise_any(self, cause: BaseException | None = None) -> None:
         """Turn the complaints into one error."""
         if self.found:
-            raise unconvertible(self.found, self.wiring and self.wiring()) from cause
+            wiring = self.wiring and self.wiring()
+            raise unconvertible(self.found, wiring, custom_operators=self._custom_operators) from cause
 
 
 @contextlib.contextmanager
-def _explained(what: str) -> Iterator[_Complaints]:
+def _explained(what: str, *, custom_operators: bool = False) -> Iterator[_Complaints]:
     """Turn any exception of tf2onnx or TensorFlow's freezing into one of our kinds."""
-    complaints = _Complaints()
+    complaints = _Complaints(custom_operators=custom_operators)
     logger = logging.getLogger(tfonnx.__name__)
     logger.addHandler(complaints)
     try:

@@ -2,7 +2,8 @@
 
 Sample i comes from a generator seeded with (seed, i), so it is the same whatever batch it is read in.
 Floats lie in [0, 1); integers are 0 or 1, which is valid for every embedding table, class id and mask;
-strings are six lower-case letters; a bool without axes (a training switch) is False.
+strings are words of lower-case letters, twelve of them where a sample is one text; a bool without axes (a
+training switch) is False.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from optimizer.data.fit import numpy_dtype
 from optimizer.data.samples import Batch, ascending, content_hashes
+from optimizer.data.texts import plain_texts, telling_texts
 from optimizer.errors import UnsupportedModelError
 from optimizer.results import TensorSpec
 
@@ -34,6 +36,8 @@ class GeneratedDataset:
     count: int
     seed: int = 0
     label_name: str | None = None
+    words: tuple[str, ...] | None = None
+    """What the model's tables know: then strings are telling texts; see `telling_texts`."""
 
     @property
     def whole_calls(self) -> bool:
@@ -46,7 +50,7 @@ class GeneratedDataset:
         rows = ascending(indices, self.count)
         size = 1 if self.whole_calls else batch_size
         for start in range(0, len(rows), size):
-            yield Batch(_feeds(self.inputs, rows[start : start + size], self.seed, self.whole_calls))
+            yield Batch(_feeds(self, rows[start : start + size], whole_calls=self.whole_calls))
 
     def hashes(self) -> tuple[str, ...]:
         """See `Dataset.hashes`."""
@@ -57,13 +61,16 @@ class GeneratedDataset:
         )
 
 
-def generate_inputs(inputs: tuple[TensorSpec, ...], batch_size: int, seed: int) -> dict[str, NDArray[Any]]:
+def generate_inputs(
+    inputs: tuple[TensorSpec, ...], batch_size: int, seed: int, words: tuple[str, ...] | None = None
+) -> dict[str, NDArray[Any]]:
     """Make one call's inputs.
 
     Args:
         inputs: The model's inputs.
         batch_size: The first axis where it is free; a fixed one stays as it is.
         seed: The same seed gives the same values.
+        words: As in `GeneratedDataset`.
 
     Returns:
         One array per input, of its dtype and shape.
@@ -71,20 +78,22 @@ def generate_inputs(inputs: tuple[TensorSpec, ...], batch_size: int, seed: int) 
     Raises:
         UnsupportedModelError: If an input's type cannot be made.
     """
+    source = GeneratedDataset(inputs, batch_size, seed, words=words)
     fixed = {spec.shape[0] for spec in inputs if spec.shape and isinstance(spec.shape[0], int)}
     free = any(spec.shape and not isinstance(spec.shape[0], int) for spec in inputs)
     if len(fixed) > 1 or (fixed and free):
         return {
             name: _repeat_free_axis(spec, array, batch_size)
-            for spec, (name, array) in zip(inputs, _feeds(inputs, [0], seed, True).items(), strict=True)
+            for spec, (name, array) in zip(inputs, _feeds(source, [0], whole_calls=True).items(), strict=True)
         }
     rows = next((size for size in fixed if isinstance(size, int)), batch_size)
-    return _feeds(inputs, list(range(rows)), seed, False)
+    return _feeds(source, list(range(rows)), whole_calls=False)
 
 
 def _feeds(
-    inputs: tuple[TensorSpec, ...], rows: Sequence[int] | NDArray[np.int64], seed: int, whole_calls: bool
+    source: GeneratedDataset, rows: Sequence[int] | NDArray[np.int64], *, whole_calls: bool
 ) -> dict[str, NDArray[Any]]:
+    inputs, seed, words = source.inputs, source.seed, source.words
     sizes = _free_sizes(inputs)
     feeds = {}
     for position, spec in enumerate(inputs):
@@ -93,9 +102,10 @@ def _feeds(
         )
         if not shape or whole_calls:
             index = 0 if not shape else rows[0]
-            feeds[spec.name] = _values(spec, shape, np.random.default_rng((seed, index, position)))
+            feeds[spec.name] = _values(spec, shape, np.random.default_rng((seed, index, position)), words)
         else:
-            samples = [_values(spec, shape[1:], np.random.default_rng((seed, i, position))) for i in rows]
+            generators = (np.random.default_rng((seed, i, position)) for i in rows)
+            samples = [_values(spec, shape[1:], rng, words) for rng in generators]
             feeds[spec.name] = np.stack(samples)
     return feeds
 
@@ -123,14 +133,12 @@ def _key(spec: TensorSpec, axis: int) -> str:
     return dimension if isinstance(dimension, str) and dimension else f"{spec.name}[{axis}]"
 
 
-def _values(spec: TensorSpec, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[Any]:
+def _values(
+    spec: TensorSpec, shape: tuple[int, ...], rng: np.random.Generator, words: tuple[str, ...] | None
+) -> NDArray[Any]:
     dtype = numpy_dtype(spec)
     if dtype.kind == "O":
-        letters = rng.integers(ord("a"), ord("z") + 1, (*shape, 6))
-        words = np.empty(shape, dtype=object)
-        for index in np.ndindex(shape):
-            words[index] = "".join(map(chr, letters[index]))
-        return words
+        return plain_texts(shape, rng) if words is None else telling_texts(words, shape, rng)
     match dtype.kind:
         case "f":
             return np.asarray(rng.random(shape)).astype(dtype)

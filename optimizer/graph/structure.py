@@ -7,10 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from optimizer.runtime.extensions import DOMAIN
+
 if TYPE_CHECKING:
     import onnx
 
 STANDARD_DOMAINS = ("", "ai.onnx")
+_MOST_WORDS = 1000
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
@@ -37,11 +40,35 @@ def all_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
             yield from all_graphs(inner)
 
 
+def known_words(proto: onnx.ModelProto) -> tuple[str, ...]:
+    """Words of the model's lookup tables (LabelEncoder, CategoryMapper), evenly over large ones."""
+    words: dict[str, None] = {}
+    for node in all_nodes(proto.graph):
+        for attribute in node.attribute:
+            if attribute.name in ("keys_strings", "cats_strings"):
+                step = max(len(attribute.strings) // _MOST_WORDS, 1)
+                words |= dict.fromkeys(key.decode(errors="replace") for key in attribute.strings[::step])
+    return tuple(words)
+
+
 def domains(proto: onnx.ModelProto) -> set[str]:
     """Domains of the operators in use, the standard one as ""."""
     functions = (node for function in proto.functions for node in function.node)
     nodes = (*all_nodes(proto.graph), *functions)
     return {"" if node.domain in STANDARD_DOMAINS else node.domain for node in nodes}
+
+
+def custom_operators(proto: onnx.ModelProto) -> tuple[str, ...]:
+    """Operators of the domain ai.onnx.contrib, for which a session needs onnxruntime-extensions."""
+    return tuple(sorted({node.op_type for node in all_nodes(proto.graph) if node.domain == DOMAIN}))
+
+
+def drop_unused_custom_opset(proto: onnx.ModelProto) -> None:
+    """Let a model that has no custom operators not say that it needs their domain, in place."""
+    if not custom_operators(proto):
+        kept = [entry for entry in proto.opset_import if entry.domain != DOMAIN]
+        del proto.opset_import[:]
+        proto.opset_import.extend(kept)
 
 
 def opset(proto: onnx.ModelProto) -> int:

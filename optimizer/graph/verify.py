@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.errors import InvalidDataError, ToolError
-from optimizer.graph.structure import computes_in_half, domains, opset, true_inputs
+from optimizer.graph.structure import computes_in_half, domains, known_words, opset, true_inputs
 from optimizer.model import first_line, from_proto
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def witness(proto: onnx.ModelProto, weights: Values | None = None) -> Witness:
     inputs = tuple(spec for spec in session.inputs if spec.name not in weights)
     batch = fixed_batch_of(inputs)
     sizes = _BATCH_SIZES if batch is None else (batch,)
-    feeds = [generate_inputs(inputs, size, _SEED + size) | weights for size in sizes]
+    feeds = [generate_inputs(inputs, size, _SEED + size, known_words(proto)) | weights for size in sizes]
     outputs = [session.run(feed) for feed in feeds]
     for feed in _unusual_feeds(feeds[-1], {spec.name for spec in inputs if _is_free(spec)}):
         try:

@@ -10,7 +10,7 @@ from importlib.resources import files
 
 from optimizer.data import GeneratedDataset, generate_inputs
 from optimizer.errors import UnsupportedModelError
-from optimizer.package.fits import provider_of, session_options
+from optimizer.package.fits import provider_of, requirements, session_options
 from optimizer.results import Outcome, TensorSpec
 
 
@@ -45,6 +45,7 @@ def example_source(outcome: Outcome, *, has_weights: bool = False) -> str:
         threads=session.intra_op_num_threads,
         cuda=provider_of(outcome) == "cuda",
         has_weights=has_weights,
+        requirements=requirements(outcome),
     )
     return source
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 from optimizer.goal import Provider
 from optimizer.options import Options
 from optimizer.results import Outcome
 from optimizer.runtime import PROVIDERS
+from optimizer.runtime.extensions import PACKAGE
 from optimizer.steps import ConvertHalf, QuantizeDynamic, QuantizeStatic, Recipe
 
 
@@ -67,6 +70,11 @@ def session_options(outcome: Outcome) -> SessionOptions:
         intra_op_num_threads=outcome.goal.threads or 1,  # filled in, as the provider is
         batch_size=outcome.goal.batch_size,
     )
+
+
+def requirements(outcome: Outcome) -> tuple[str, ...]:
+    """Packages that the artifact needs beside onnxruntime and numpy, of the version that was measured."""
+    return (f"{PACKAGE}=={version(PACKAGE)}",) if outcome.conversion.custom_operators else ()
 
 
 _INTEGER_OPERATORS = {

@@ -9,7 +9,7 @@ from typing import Literal
 
 from optimizer.goal import Goal
 from optimizer.options import Options
-from optimizer.package.fits import Fits, SessionOptions, session_options, where_it_fits
+from optimizer.package.fits import Fits, SessionOptions, requirements, session_options, where_it_fits
 from optimizer.package.portable import plain
 from optimizer.results import (
     Candidate,
@@ -33,6 +33,7 @@ _PACKAGES = (
     "numpy",
     "onnx",
     "onnxruntime",
+    "onnxruntime-extensions",
     "onnxruntime-gpu",
     "onnxslim",
     "tensorflow",
@@ -94,6 +95,8 @@ class Manifest(Options):
     """What was chosen, why, and why each other candidate was not."""
     fits: Fits
     session: SessionOptions
+    requires: tuple[str, ...]
+    """What whoever runs the artifact needs beside onnxruntime and numpy."""
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     goal: Goal
@@ -134,6 +137,7 @@ def make_manifest(outcome: Outcome, weights: FileFacts | None = None) -> Manifes
         choice=check.chosen,
         fits=where_it_fits(outcome),
         session=session_options(outcome),
+        requires=requirements(outcome),
         inputs=conversion.inputs,
         outputs=conversion.outputs,
         goal=outcome.goal,

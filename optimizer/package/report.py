@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.resources import files
 
-from optimizer.package.fits import session_options, where_it_fits
+from optimizer.package.fits import requirements, session_options, where_it_fits
 from optimizer.package.manifest import PRODUCT, installed_version, package_versions, sample_facts
 from optimizer.package.profile import gain_words, left_sentences, rewrite_sentences, time_table
 from optimizer.package.rows import Row, judged, measured, table_rows
@@ -72,6 +72,7 @@ def render_report(outcome: Outcome) -> str:
         samples=sample_facts(outcome.samples),
         fits=where_it_fits(outcome),
         session=session_options(outcome),
+        requirements=requirements(outcome),
         versions=package_versions(),
         size_words=size_words,
     )

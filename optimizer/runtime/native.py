@@ -18,6 +18,7 @@ from optimizer.errors import (
 )
 from optimizer.goal import Provider
 from optimizer.model import first_line
+from optimizer.runtime import extensions
 
 PROVIDERS: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 """Our names of the execution providers to ONNX Runtime's."""
@@ -71,18 +72,30 @@ def make_session(model: Any, options: Any, provider: Provider) -> Any:
 
     Raises:
         InvalidModelError: If it is no valid model.
-        UnsupportedModelError: If an operator is unknown or has no kernel.
+        UnsupportedModelError: If an operator is unknown or has no kernel, or its library is not installed.
         ToolError: If ONNX Runtime fails otherwise.
     """
     name = "The model" if isinstance(model, bytes) else model.name
-    source = model if isinstance(model, bytes) else str(model)
     try:
-        # enable_fallback=0: else a failing provider is replaced with a banner on stdout.
-        return onnxruntime().InferenceSession(
-            source, options, providers=[PROVIDERS[provider]], enable_fallback=0
-        )
+        return _make_session(model, options, provider)
+    except OptimizerError:
+        raise
     except Exception as error:  # ONNX Runtime's exceptions share no base of their own
         raise _load_error(error, name, provider) from error
+
+
+def _make_session(model: Any, options: Any, provider: Provider) -> Any:
+    source = model if isinstance(model, bytes) else str(model)
+    # enable_fallback=0: else a failing provider is replaced with a banner on stdout.
+    settings = {"providers": [PROVIDERS[provider]], "enable_fallback": 0}
+    try:
+        return onnxruntime().InferenceSession(source, options, **settings)
+    except Exception as error:
+        if f"{extensions.DOMAIN}:" not in str(error):
+            raise
+    # The model uses operators of that domain: only then is its library loaded.
+    extensions.register(options)
+    return onnxruntime().InferenceSession(source, options, **settings)
 
 
 @contextlib.contextmanager

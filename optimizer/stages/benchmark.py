@@ -25,7 +25,7 @@ def run(request: StageRequest, reporter: Reporter) -> None:
                 f"{path.name} is not an ONNX file.",
                 hint=f"onnxpress convert {path.name} -o model.onnx makes one.",
             )
-        scan(path, "onnx")
+        scan(path, "onnx", custom_operators=request.goal.onnxruntime_extensions)
     settings, launch = settings_for(request), launcher(request)
     first, *others = request.readable
     rows: list[Measurement] = [measure_alone(first.name, first, settings, launch)]

@@ -28,7 +28,7 @@ def run(request: StageRequest, reporter: Reporter) -> None:
     extracted = files.folder / "upload"
     shutil.rmtree(extracted, ignore_errors=True)  # of an attempt that was cut off
     upload = prepare_upload(request.upload, extracted)
-    scan(upload, format)
+    scan(upload, format, custom_operators=request.goal.onnxruntime_extensions)
     reporter.progress(0.1, f"converting from {format}")
     conversion = convert_model(upload, format, files, request.goal, request.calibration or request.evaluation)
     files.write("convert", conversion)

@@ -39,6 +39,8 @@ class BenchmarkOptions(Options):
     """Items per call; each is measured."""
     threads: int | None = Field(default=None, ge=1, le=1024)
     """Intra-operator threads; left out: those of the finished job, else the cores that the server may use."""
+    onnxruntime_extensions: bool = False
+    """Let text operators become custom operators of onnxruntime-extensions."""
 
 
 class BenchmarkRequest(BenchmarkOptions):
@@ -111,7 +113,11 @@ async def post_benchmark(request: Request, response: Response, jobs: TheJobs) ->
 
 
 def _spec(options: BenchmarkOptions, upload: str, of: str | None = None) -> JobSpec:
-    goal = Goal(provider=options.provider, threads=options.threads)
+    goal = Goal(
+        provider=options.provider,
+        threads=options.threads,
+        onnxruntime_extensions=options.onnxruntime_extensions,
+    )
     sizes = tuple(dict.fromkeys(options.batch_sizes))
     return JobSpec(kind="benchmark", goal=goal, upload=upload, batch_sizes=sizes, of=of)
 

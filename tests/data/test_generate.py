@@ -20,7 +20,7 @@ def test_inputs_fit_dtype_shape_and_range() -> None:
     assert feeds["ids"].shape == feeds["mask"].shape == (4, 16)
     assert set(np.unique(feeds["ids"])) == {0, 1}
     assert feeds["text"].dtype == object
-    assert all(isinstance(word, str) and len(word) == 6 for word in feeds["text"])
+    assert all([len(word) for word in text.split()] == [6] * 12 for text in feeds["text"])
     assert feeds["training"].shape == ()
     assert not feeds["training"]
 

@@ -193,3 +193,23 @@ def test_the_measured_threads_and_batch_size_are_in_it(outcome: Outcome) -> None
     source = example_source(outcome.model_copy(update={"goal": goal}))
     assert "THREADS = 3  #" in source
     assert '"image": rng.random((8, 28, 28, 1)).astype("float32"),' in source
+
+
+def test_text_operators_get_their_library(
+    tmp_path: Path, with_inputs: WithInputs, run_alone: Callable[..., str]
+) -> None:
+    outcome = with_inputs((TensorSpec(name="x", dtype="object", shape=("n",)),))
+    conversion = outcome.conversion.model_copy(update={"custom_operators": ("StringRegexReplace",)})
+    model = """
+        <ir_version: 8, opset_import: ["" : 17, "ai.onnx.contrib" : 1]>
+        g (string[n] x) => (string[n] y) <string[1] t = {"t"}, string[1] d = {"-"}> {
+          y = ai.onnx.contrib.StringRegexReplace(x, t, d)
+        }
+    """
+    path = write_example(tmp_path, model, outcome.model_copy(update={"conversion": conversion}))
+    assert "onnxruntime-extensions==" in path.read_text()
+    spec = find_spec("onnxruntime_extensions")
+    assert spec is not None
+    assert spec.origin is not None
+    (tmp_path / "packages" / "onnxruntime_extensions").symlink_to(Path(spec.origin).parent)
+    assert "-ex-" in run_alone(path)

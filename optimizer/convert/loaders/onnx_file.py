@@ -14,6 +14,7 @@ from optimizer.goal import Goal
 from optimizer.model import Model, first_line, save_model, write_atomically
 from optimizer.results import Conversion
 from optimizer.runtime import open_session
+from optimizer.runtime.extensions import note_custom_operators
 from optimizer.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def copy_onnx(upload: Path, workspace: Workspace, largest_bytes: int = PROTO_BYT
     import onnx_ir
 
     from optimizer.convert.cut.postprocessing_note import note_postprocessing
+    from optimizer.graph.structure import custom_operators
 
     proto = _checked(upload)
     if any(tensor.external_data for tensor in proto.graph.initializer):
@@ -43,14 +45,15 @@ def copy_onnx(upload: Path, workspace: Workspace, largest_bytes: int = PROTO_BYT
     else:
         shutil.copyfile(upload, workspace.converted)
     session = open_session(workspace.converted)
-    prepared = Prepared("ONNX Runtime", "", _producer(proto))
+    prepared, custom = Prepared("ONNX Runtime", "", _producer(proto)), custom_operators(proto)
     return Conversion(
         format="onnx",
         runtime=prepared.runtime,
         producer=prepared.producer,
         inputs=session.inputs,
         outputs=session.outputs,
-        notes=note_postprocessing(proto, prepared, workspace),
+        custom_operators=custom,
+        notes=(*note_postprocessing(proto, prepared, workspace), *note_custom_operators(custom)),
     )
 
 

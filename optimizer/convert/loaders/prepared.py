@@ -36,3 +36,7 @@ class Prepared:
     """Outputs in the order that they shall have; empty where the converter's order stands."""
     layers: tuple[str, ...] = ()
     """The layers of a Keras model, which the user may name as outputs."""
+    words: tuple[str, ...] = ()
+    """What the lookup tables of the converted model know."""
+    custom_operators: tuple[str, ...] = ()
+    """Operators of onnxruntime-extensions in the converted model."""

@@ -22,6 +22,7 @@ from optimizer.convert.op_converters import (
     scatter,
     selection,
     shapes,
+    text,
     tflite,
     tflite_recurrent,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "scatter",
     "selection",
     "shapes",
+    "text",
     "tflite",
     "tflite_recurrent",
 ]

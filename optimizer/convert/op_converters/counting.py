@@ -111,6 +111,48 @@ class DenseBincount:
         formula.replace(node, counts)
 
 
+@tf_op("RaggedBincount")
+class RaggedBincount:
+    """count[row, v] = the sum of the weights (1 without any) where x = v in the row; binary: 1 where any is.
+
+    Row i holds the values from splits[i] on. Values outside of [0, size) are left out.
+    """
+
+    @classmethod
+    def version_16(cls, ctx: Any, node: Any, **_: Any) -> None:
+        """Convert one node."""
+        formula, (splits, values, size, weights) = Formula(ctx), node.input
+        dtype, number = ctx.get_dtype(node.output[0]), dtype_of(ctx, node.output[0])
+        index = formula.cast(values, onnx.TensorProto.INT64)  # [n]
+        limit = formula.cast(formula.known(size), onnx.TensorProto.INT64)
+        limit = limit.reshape(()) if not isinstance(limit, str) else limit
+        rows = formula("Sub", formula.size(splits, 0), np.int64(1))
+        row = _rows(formula, formula.cast(splits, onnx.TensorProto.INT64), formula("Shape", index))
+        inside = formula("And", formula("Less", index, limit), formula("GreaterOrEqual", index, np.int64(0)))
+        places = formula("Mul", rows, limit)
+        place = formula("Where", inside, formula("Add", formula("Mul", row, limit), index), places)
+        binary = node.get_attr_value("binary_output", False)
+        if binary or 0 in (ctx.get_shape(weights) or [-1]):
+            updates = formula("Expand", np.ones((), number), formula("Shape", place))
+        else:
+            updates = weights
+        start = formula("Expand", np.zeros((), number), formula.vector(formula("Add", places, np.int64(1))))
+        counts = formula("ScatterElements", start, place, updates, axis=0, reduction="add")
+        counts = formula("Slice", counts, np.array([0]), formula.unsqueeze(places, 0), np.array([0]))
+        if binary:
+            counts = formula.cast(formula.cast(counts, onnx.TensorProto.BOOL), dtype)
+        formula.replace(node, formula("Reshape", counts, formula.vector(rows, limit)))
+
+
+def _rows(formula: Formula, splits: Operand, shape: Operand) -> Operand:
+    """The row of each of n values: one step further at the end of each row but the last; shape is [n]."""
+    ends = formula("Slice", splits, np.array([1]), np.array([-1]), np.array([0]))  # [rows - 1]
+    start = formula("Expand", np.int64(0), formula("Add", shape, np.int64(1)))
+    ones = formula("Expand", np.int64(1), formula("Shape", ends))
+    steps = formula("ScatterElements", start, ends, ones, axis=0, reduction="add")  # [n + 1]
+    return formula("Slice", formula("CumSum", steps, np.int64(0)), np.array([0]), shape, np.array([0]))
+
+
 @tf_op("OneHot")
 class OneHot:
     """on where the position along the new axis is the index, else off; all off outside of [0, depth).

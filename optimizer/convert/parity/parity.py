@@ -18,6 +18,7 @@ from optimizer.results import Parity
 from optimizer.runtime import Session
 
 _SAMPLES = 16
+_TEXTS = 96  # so that each strange one is among them
 _PRECISION = "precision_of_the_original"
 
 
@@ -56,9 +57,13 @@ def prove_parity(original: Original, session: Session, prepared: Prepared, sampl
         UnsupportedModelError: Naming the output that differs, by how much, and on how many inputs; or if
             one of the two does not run at all.
     """
-    source = samples or GeneratedDataset(session.inputs, _SAMPLES)
+    has_texts = any(spec.dtype == "object" for spec in session.inputs)
+    made_up = GeneratedDataset(session.inputs, _TEXTS if has_texts else _SAMPLES, words=prepared.words)
+    source = samples or made_up
     sizes = _sizes(session, source)
     attempts = [_attempt(original, session, source, size) for size in sizes]
+    if samples is not None and has_texts:
+        attempts += _on_made_up_texts(original, session, made_up, sizes[-1])
     accepted = [attempt for attempt in attempts if attempt.runs]
     if not accepted:
         raise _no_run(attempts[0], prepared, generated=samples is None)
@@ -103,7 +108,8 @@ def _attempt(original: Original, session: Session, source: Dataset | GeneratedDa
     taken: list[dict[str, NDArray[Any]]] = []
     largest = 1
     # A few single samples, and all of them in larger batches, of which the last may be short.
-    count = min(source.count, 4 if size == 1 and not source.whole_calls else max(_SAMPLES, size))
+    most = max(source.count if isinstance(source, GeneratedDataset) else _SAMPLES, size)
+    count = min(source.count, 4 if size == 1 and not source.whole_calls else most)
     for batch in source.batches(range(count), size):
         rows = {len(feed) for feed in batch.feeds.values() if feed.ndim}
         if session.fixed_batch is not None and rows != {session.fixed_batch}:
@@ -123,6 +129,19 @@ def _attempt(original: Original, session: Session, source: Dataset | GeneratedDa
     if runs:
         return _Attempt(largest, tuple(runs), tuple(taken))
     return _Attempt(size, reason=f"there are fewer than {size} samples")
+
+
+def _on_made_up_texts(
+    original: Original, session: Session, made_up: GeneratedDataset, size: int
+) -> list[_Attempt]:
+    """A comparison beside the user's samples, which seldom hold strange texts; [] if the upload refuses."""
+    attempt = _attempt(original, session, made_up, size)
+    if attempt.refused_by == "ONNX Runtime":
+        raise UnsupportedModelError(
+            f"The converted model does not run on texts that the upload takes: {attempt.reason}.",
+            hint="Compute the steps on texts where the texts are read, and save the rest of the model.",
+        )
+    return [attempt] if attempt.runs else []
 
 
 def _noise(original: Original, accepted: list[_Attempt]) -> dict[str, float]:

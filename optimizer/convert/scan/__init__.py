@@ -13,7 +13,7 @@ from optimizer.results import Format
 __all__ = ["scan"]
 
 
-def scan(path: Path, format: Format) -> None:
+def scan(path: Path, format: Format, *, custom_operators: bool = False) -> None:
     """Look through a model for what would run code, or reach files, the network or Python.
 
     Reads the file with plain parsers (protobuf, JSON, HDF5, flatbuffers); nothing of it is executed.
@@ -22,6 +22,7 @@ def scan(path: Path, format: Format) -> None:
         path: The model: for "savedmodel" the folder that holds saved_model.pb, for "checkpoint" the folder
             that holds its files, else the file.
         format: As `detect` told.
+        custom_operators: Whether an ONNX file may have text operators of onnxruntime-extensions.
 
     Raises:
         UnsafeModelError: If it would run code or touch files; names the operator or layer and its place.
@@ -52,7 +53,7 @@ def scan(path: Path, format: Format) -> None:
         case "onnx":
             from optimizer.convert.scan.onnx_file import scan_onnx
 
-            scan_onnx(path)
+            scan_onnx(path, custom_operators=custom_operators)
         case "tflite":
             from optimizer.convert.scan.tflite import scan_tflite
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from optimizer.convert.scan.onnx_folder import ModelFolder, elsewhere, is_external
 from optimizer.errors import InvalidModelError, UnsafeModelError, UnsupportedModelError
 from optimizer.model import first_line
+from optimizer.runtime import extensions
 
 if TYPE_CHECKING:
     import onnx
@@ -25,11 +26,14 @@ _REFUSED = {
 _CONSTANT_LIMIT_BYTES = 2 << 30
 
 
-def scan_onnx(path: Path) -> None:
+def scan_onnx(path: Path, *, custom_operators: bool = False) -> None:
     """Scan an ONNX model, its subgraphs and functions; `scan` says what it raises."""
     model = read_onnx(path)
     _check_external_weights(model.graph, path)
-    functions = {(function.domain, function.name) for function in model.functions}
+    # A function named like an operator of the library could run as that operator.
+    functions = {(each.domain, each.name) for each in model.functions if each.domain != extensions.DOMAIN}
+    if custom_operators:
+        functions |= {(extensions.DOMAIN, name) for name in extensions.TEXT_OPERATORS}
     _check_graph(model.graph, f"graph {model.graph.name}", functions, inside=True)
     for function in model.functions:
         _check_nodes(function.node, f"function {function.name}", functions)
@@ -103,11 +107,28 @@ def _check_operator(node: Any, where: str, functions: set[tuple[str, str]]) -> N
             f"{where}: operator {node.op_type} is refused, since {_REFUSED[node.op_type]}.",
             hint="Export the model without it.",
         )
-    if node.domain not in _DOMAINS and (node.domain, node.op_type) not in functions:
-        raise UnsupportedModelError(
-            f"{where}: operator {node.op_type} is of the domain {node.domain}, which is not ONNX's own.",
-            hint="Export the part of the model that does without it.",
+    if node.domain in _DOMAINS or (node.domain, node.op_type) in functions:
+        return
+    if node.domain == extensions.DOMAIN:
+        raise _custom_operator(node.op_type, where)
+    raise UnsupportedModelError(
+        f"{where}: operator {node.op_type} is of the domain {node.domain}, which is not ONNX's own.",
+        hint="Export the part of the model that does without it.",
+    )
+
+
+def _custom_operator(operator: str, where: str) -> UnsupportedModelError:
+    what = f"{where}: operator {operator} is one of {extensions.PACKAGE}"
+    if operator in extensions.TEXT_OPERATORS:
+        return UnsupportedModelError(
+            f"{what}, which whoever runs the model then needs.",
+            hint="If that is meant, ask for it: option onnxruntime_extensions (--onnxruntime-extensions).",
         )
+    known = ", ".join(sorted(extensions.TEXT_OPERATORS))
+    return UnsupportedModelError(
+        f"{what}, but none of those that are taken: {known}.",
+        hint="Export the part of the model that does without it.",
+    )
 
 
 def _check_sparse(sparse: Any, where: str) -> None:

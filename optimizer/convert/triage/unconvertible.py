@@ -17,8 +17,13 @@ from optimizer.convert.triage.numeric_start import first_numbers
 from optimizer.convert.triage.wiring import CONSTANTS, INPUTS, PASSING, Node, Wiring, node_meant, read_graph
 from optimizer.convert.triage.workarounds import comes_before_model, without_layer, workarounds
 from optimizer.errors import UnsupportedModelError
+from optimizer.runtime.extensions import DOMAIN, PACKAGE
 
 _SHOWN = 3
+_LIBRARY_HINT = (
+    f"With the option onnxruntime_extensions (--onnxruntime-extensions) they become operators of {PACKAGE}, "
+    "which whoever runs the model then needs."
+)
 _STEPS_BEFORE, _STEPS_AFTER = 3, 2
 
 # Freezing and inlining remove these before tf2onnx looks.
@@ -66,29 +71,39 @@ def with_keras_lines(error: NoConverterError, layers: Sequence[str]) -> Unsuppor
     return UnsupportedModelError(error.message, hint=f"{error.hint}\n{without_layer(found)}")
 
 
-def find_unconvertible(folder: Path, signature: str) -> UnsupportedModelError | None:
+def find_unconvertible(
+    folder: Path, signature: str, *, custom_operators: bool = False
+) -> UnsupportedModelError | None:
     """The error about what a signature of a SavedModel needs and tf2onnx cannot convert, if anything.
 
     Args:
         folder: A SavedModel's folder.
         signature: One of its signatures.
+        custom_operators: Whether texts may be computed by operators of onnxruntime-extensions.
     """
     saved_model = read_savedmodel(folder)
     meta_graph = next(graph for graph in saved_model.meta_graphs if signature in graph.signature_def)
     outputs = (info.name for info in meta_graph.signature_def[signature].outputs.values())
     wiring = read_graph(meta_graph.graph_def, outputs)
-    known = {name for operators in tf_op.get_opsets()[""] for name in operators} | _REMOVED
+    known = _with_converter("") | _REMOVED | (_with_converter(DOMAIN) if custom_operators else set())
     missing = sorted((node.operator, node.name) for node in wiring.needed.values())
     faults = [Fault(operator, name) for operator, name in missing if operator not in known]
-    return unconvertible(faults, wiring) if faults else None
+    return unconvertible(faults, wiring, custom_operators=custom_operators) if faults else None
 
 
-def unconvertible(faults: Sequence[Fault], wiring: Wiring | None) -> UnsupportedModelError:
+def _with_converter(domain: str) -> set[str]:
+    return {name for operators in tf_op.get_opsets()[domain] for name in operators}
+
+
+def unconvertible(
+    faults: Sequence[Fault], wiring: Wiring | None, *, custom_operators: bool = False
+) -> UnsupportedModelError:
     """The error about some faults: the first operators with their surroundings, the others counted.
 
     Args:
         faults: At least one.
         wiring: The graph that they are in; None where it is not known.
+        custom_operators: As in `find_unconvertible`.
     """
     counts = Counter(fault.operator for fault in faults)
     first = {fault.operator: fault for fault in reversed(faults)}
@@ -101,7 +116,10 @@ def unconvertible(faults: Sequence[Fault], wiring: Wiring | None) -> Unsupported
         cut = first_numbers(wiring, [node.name for node in nodes if node])
         lines += _cut(wiring, cut)
     begins_in = tuple(layer_of(tensor, () if wiring is None else wiring.needed) for tensor in cut)
-    return NoConverterError("\n".join(lines), hint=workarounds(counts), begins_in=begins_in)
+    hint = workarounds(counts)
+    if not custom_operators and counts.keys() <= _with_converter(DOMAIN):
+        hint = f"{_LIBRARY_HINT} {hint}"
+    return NoConverterError("\n".join(lines), hint=hint, begins_in=begins_in)
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -106,3 +106,40 @@ def test_a_damaged_file_is_invalid(tmp_path: Path) -> None:
     path.write_bytes(b"\x08\x08\x3a\xff")
     with pytest.raises(InvalidModelError, match="cannot be parsed"):
         scan(path, "onnx")
+
+
+CUSTOM = """
+<ir_version: 8, opset_import: ["" : 17, "ai.onnx.contrib" : 1]>
+g (string[n] x) => (string[n] y) { y = ai.onnx.contrib.OPERATOR(x) }
+"""
+
+
+def custom_model(operator: str, folder: Path) -> Path:
+    path = folder / "model.onnx"
+    onnx.save(onnx.parser.parse_model(CUSTOM.replace("OPERATOR", operator)), str(path))
+    return path
+
+
+def test_text_operators_of_the_library_are_taken_when_asked_for(tmp_path: Path) -> None:
+    path = custom_model("StringRegexReplace", tmp_path)
+    scan(path, "onnx", custom_operators=True)
+    with pytest.raises(UnsupportedModelError, match="onnxruntime-extensions") as caught:
+        scan(path, "onnx")
+    assert "--onnxruntime-extensions" in caught.value.hint
+
+
+def test_no_other_operator_of_the_library_is_taken(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModelError, match="operator ImageReader"):
+        scan(custom_model("ImageReader", tmp_path), "onnx", custom_operators=True)
+
+
+def test_a_function_named_like_an_operator_of_the_library_is_refused(tmp_path: Path) -> None:
+    path = custom_model("ImageReader", tmp_path)
+    model = onnx.load(str(path))
+    function = onnx.parser.parse_function(
+        '<domain: "ai.onnx.contrib", opset_import: ["" : 17]> ImageReader (a) => (b) { b = Identity(a) }'
+    )
+    model.functions.append(function)
+    onnx.save(model, str(path))
+    with pytest.raises(UnsupportedModelError, match="operator ImageReader"):
+        scan(path, "onnx", custom_operators=True)
