@@ -169,6 +169,16 @@ class Quality(Options):
     """What is wrong with the output, where it cannot be compared: NaN, another shape."""
 
 
+class FloatIsland(Options):
+    """Float operators between integer kernels of a quantized model, conversions there and back included."""
+
+    operators: tuple[str, ...]
+    """Operator and name of each; empty where there is nothing but a conversion."""
+    time_ms: float
+    share: float
+    """Of the time of all kernels, 0 to 1."""
+
+
 class Measurement(Options):
     """One row of the benchmark."""
 
@@ -190,6 +200,8 @@ class Measurement(Options):
     """Latency with inputs and outputs resident on the device (CUDA)."""
     placement: dict[str, int] = {}
     """Nodes per execution provider, read back from the session."""
+    islands: tuple[FloatIsland, ...] = ()
+    """Of a candidate of static INT8, from a profile; the most expensive first."""
     sha256: str
     size_bytes: int
 

@@ -49,6 +49,8 @@ def run(request: StageRequest, reporter: Reporter) -> None:
             from optimizer.stages.launch import run_original as run_stage
         case "launch_operators":
             from optimizer.stages.profile import run_operators as run_stage
+        case "launch_islands":
+            from optimizer.stages.islands import run as run_stage
         case "profile":
             from optimizer.stages.profile import run as run_stage
         case other:

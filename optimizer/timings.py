@@ -16,6 +16,12 @@ class NodeTime(Options):
     """How often it runs in one run of the model: the steps of a loop, for a node of its body."""
     time_ms: float
     """In one run of the model, all its calls together, without what runs inside it as a body."""
+    input_types: tuple[str, ...] = ()
+    """Element types of the tensors that it reads, as ONNX Runtime names them: float, uint8, ..."""
+    inputs: tuple[str, ...] = ()
+    """Names of the values that it reads, where asked for, and of a node of the main graph alone."""
+    outputs: tuple[str, ...] = ()
+    """Names of the values that it writes, likewise."""
 
 
 class OperatorTimes(Options):
@@ -26,7 +32,7 @@ class OperatorTimes(Options):
     profiler_ms: float
     """What the profiler itself cost in one run; it is not part of any figure here."""
     nodes: tuple[NodeTime, ...]
-    """In the order in which they run first."""
+    """In the order in which they run first; connected ones in the order of their graph."""
 
     def by_operator(self) -> dict[str, float]:
         """Time per operator type in ms, the longest first."""

@@ -15,15 +15,20 @@ from __future__ import annotations
 
 import itertools
 import statistics
+import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from optimizer.benchmark.launch import LaunchRequest, launch_feeds
 from optimizer.errors import InvalidOptionsError
 from optimizer.runtime import KernelCall, open_session, profile_runs
 from optimizer.timings import NodeTime, OperatorTimes
+
+if TYPE_CHECKING:
+    import onnx
 
 Node = tuple[str, str]
 """Name and operator."""
@@ -31,12 +36,13 @@ Node = tuple[str, str]
 _LEAST_RUNS, _MOST_RUNS = 10, 2000
 
 
-def time_per_operator(request: LaunchRequest) -> tuple[OperatorTimes, ...]:
+def time_per_operator(request: LaunchRequest, connected: bool = False) -> tuple[OperatorTimes, ...]:
     """Measure where the time of one or two models goes, node by node.
 
     Args:
         request: The files, quantized ones too; threads, batch size and samples as for `time_launch`. Of each
             model half of the budget goes to runs without the profiler, half to runs under it.
+        connected: Whether to tell what each node of the main graph reads and writes.
 
     Returns:
         Of each model its nodes, as ONNX Runtime runs them after its own fusions, with the time of each in one
@@ -50,15 +56,24 @@ def time_per_operator(request: LaunchRequest) -> tuple[OperatorTimes, ...]:
         raise InvalidOptionsError(
             f"Time per operator is measured on the CPU, not on {request.provider}.", hint="Use provider cpu."
         )
-    return tuple(_times_of(path, request) for path in request.models)  # one copy of the weights at a time
+    # One after another: one copy of the weights at a time.
+    return tuple(_times_of(path, request, connected) for path in request.models)
 
 
-def _times_of(path: Path, request: LaunchRequest) -> OperatorTimes:
+def _times_of(path: Path, request: LaunchRequest, connected: bool) -> OperatorTimes:
     session = open_session(path, threads=request.threads)
     _, feeds = launch_feeds(session.inputs, session.outputs, request)
     latency_ms = _latency_ms(session.repeatable(feeds), request.budget_s / 2)
     del session
-    return summed_up(profile_runs(path, feeds, request.threads, request.budget_s / 2), latency_ms)
+    if not connected:
+        return summed_up(profile_runs(path, feeds, request.threads, request.budget_s / 2), latency_ms)
+    import onnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        optimized = Path(folder) / "optimized.onnx"
+        runs = profile_runs(path, feeds, request.threads, request.budget_s / 2, optimized)
+        graph = onnx.load(optimized, load_external_data=False).graph
+    return with_connections(summed_up(runs, latency_ms), graph)
 
 
 def _latency_ms(run: Callable[[], None], budget_s: float) -> float:
@@ -81,10 +96,12 @@ def summed_up(runs: Sequence[Sequence[KernelCall]], latency_ms: float) -> Operat
         latency_ms: One run without the profiler.
     """
     calls: dict[Node, int] = defaultdict(int)
+    types: dict[Node, tuple[str, ...]] = {}
     own_us: dict[Node, list[float]] = defaultdict(lambda: [0.0] * len(runs))
     for number, run in enumerate(runs):
         for call in run:
             calls[call.node, call.op_type] += 1
+            types[call.node, call.op_type] = call.input_types
         for call, time_us in _own_times(run):
             own_us[call.node, call.op_type][number] += time_us
     calls_per_run = {node: count / len(runs) for node, count in calls.items()}
@@ -94,10 +111,39 @@ def summed_up(runs: Sequence[Sequence[KernelCall]], latency_ms: float) -> Operat
         latency_ms=latency_ms,
         profiler_ms=sum(measured_ms.values()) - sum(times_ms.values()),
         nodes=tuple(
-            NodeTime(node=name, op_type=op_type, calls=calls_per_run[name, op_type], time_ms=time_ms)
-            for (name, op_type), time_ms in times_ms.items()
+            NodeTime(
+                node=node[0],
+                op_type=node[1],
+                calls=calls_per_run[node],
+                time_ms=time_ms,
+                input_types=types[node],
+            )
+            for node, time_ms in times_ms.items()
         ),
     )
+
+
+def with_connections(times: OperatorTimes, graph: onnx.GraphProto) -> OperatorTimes:
+    """Tell what each node reads and writes.
+
+    Args:
+        times: Of the nodes.
+        graph: What ONNX Runtime ran, after all of its optimizations.
+
+    Returns:
+        The nodes of the graph in its order, then those of bodies. Nodes that have one name in the graph were
+        timed together: each has an equal part.
+    """
+    timed = {(one.node, one.op_type): one for one in times.nodes}
+    shared = Counter((node.name, node.op_type) for node in graph.node)
+    nodes = []
+    for node in graph.node:
+        key = node.name, node.op_type
+        one = timed.get(key) or NodeTime(node=node.name, op_type=node.op_type, calls=0, time_ms=0)
+        part = {"calls": one.calls / shared[key], "time_ms": one.time_ms / shared[key]}
+        nodes.append(one.model_copy(update={**part, "inputs": (*node.input,), "outputs": (*node.output,)}))
+    bodies = (one for key, one in timed.items() if key not in shared)
+    return times.model_copy(update={"nodes": (*nodes, *bodies)})
 
 
 def _own_times(run: Sequence[KernelCall]) -> Iterator[tuple[KernelCall, float]]:

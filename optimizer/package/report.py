@@ -10,6 +10,7 @@ from optimizer.package.manifest import PRODUCT, installed_version, package_versi
 from optimizer.package.profile import gain_words, left_sentences, rewrite_sentences, time_table
 from optimizer.package.rows import Row, judged, measured, table_rows
 from optimizer.package.words import (
+    island_words,
     latency_words,
     loss_words,
     metric_words,
@@ -22,6 +23,8 @@ from optimizer.package.words import (
     worst,
 )
 from optimizer.results import Counts, Measurement, Outcome, Quality
+
+LONGEST_LIST = 8
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ def render_report(outcome: Outcome) -> str:
     template = environment.from_string((files("optimizer.package") / "templates/report.html.j2").read_text())
     rows = table_rows(outcome)
     return template.render(
+        made=made_rows(outcome),
         outcome=outcome,
         choice=outcome.confirmation.chosen,
         product=f"{PRODUCT} {installed_version(PRODUCT)}".strip(),
@@ -154,6 +158,23 @@ def graph_rows(before: Counts, after: Counts) -> tuple[tuple[str, str, str], ...
     counts = [(name, before.operators.get(name, 0), after.operators.get(name, 0)) for name in operators]
     changed = [(f"{name} nodes", str(old), str(new)) for name, old, new in counts if old != new]
     return (*totals, *changed)
+
+
+def made_rows(outcome: Outcome) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Per candidate, what was done to it, and what stays float between its integer operators."""
+    rows = []
+    for candidate in outcome.candidates:
+        islands = candidate.measurement.islands if candidate.measurement else ()
+        shown = (*_first(candidate.changes), *_first(tuple(map(island_words, islands))))
+        if shown:
+            rows.append((candidate.name, shown))
+    return tuple(rows)
+
+
+def _first(sentences: tuple[str, ...]) -> tuple[str, ...]:
+    """As many as a page has room for; the manifest has all of them."""
+    more = len(sentences) - LONGEST_LIST
+    return sentences if more <= 0 else (*sentences[:LONGEST_LIST], f"and {more} more, in manifest.json")
 
 
 def _chosen(outcome: Outcome) -> Measurement | None:

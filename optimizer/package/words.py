@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optimizer.evaluate import VERDICTS, metric_family
-from optimizer.results import Interval, Quality
+from optimizer.results import FloatIsland, Interval, Quality
 
 NOTHING = "-"
 """What a cell shows where nothing was measured."""
@@ -49,6 +49,19 @@ def times_words(larger: float, smaller: float) -> str:
         return NOTHING
     times = larger / smaller
     return f"{times:.2f}x" if times < 2 else f"{times:.1f}x" if times < 10 else f"{times:.0f}x"
+
+
+def island_words(island: FloatIsland) -> str:
+    """What stays float between integer operators, with its cost.
+
+    >>> island_words(FloatIsland(operators=("Tanh t", "Sub s"), time_ms=0.0413, share=0.123))
+    'Float between integer operators: Tanh t, Sub s. With its conversions 41 µs, 12.3 % of the time.'
+    """
+    names = ", ".join(island.operators[:4]) or "a change of scale"
+    more = len(island.operators) - 4
+    names += f" and {more} more" if more > 0 else ""
+    cost = f"{1e3 * island.time_ms:.0f} µs, {100 * island.share:.1f} % of the time"
+    return f"Float between integer operators: {names}. With its conversions {cost}."
 
 
 def metric_words(quality: Quality) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 _CONV = frozenset({"Conv", "ConvTranspose"})
 _MATMUL = frozenset({"MatMul", "Gemm"})
 _NEVER_STATIC = frozenset({"QuantizeLinear", "DequantizeLinear"})
+# ONNX Runtime's quantizer takes them, but its CPU kernels are float: it would only round what goes in.
+_NO_INTEGER_KERNEL = frozenset(
+    {"BatchNormalization", "CumSum", "InstanceNormalization", "LayerNormalization", "TopK"}
+)
+
+# Exact on integers: the scale of what they read is that of what they give. The quantizer knows it of the
+# first, and of the second it finds the same range. Then what goes into the layer before it.
+_INTEGER_MOVES = frozenset(
+    {"Flatten", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
+    | {"DepthToSpace", "Expand", "Tile"}
+)
+_ACTIVATIONS = frozenset({"Clip", "Relu"})
 
 # Operators that hand on what they read, so that a Softmax in front of them is still the last one.
 _MOVES = frozenset(
@@ -72,32 +84,39 @@ def static_selection(
 ) -> Selection:
     """Choose the nodes that become integer with fixed ranges.
 
+    Whatever the operators: what only moves integers stays integer, and so does an activation that the layer
+    before it takes in. In float they would be islands that gain nothing.
+
     Args:
         proto: The model, its nodes named, with every type that is known in `value_info`.
         operators: Which operators.
         kept: Names of nodes that stay in float.
         ranges: Tensors with a range.
     """
-    wanted = _static_operators(operators)
+    wanted = integer_operators(operators)
     final = final_softmax(proto.graph)
     rules = _StaticRules(proto, ranges)
-    nodes, refusals = [], []
+    nodes, refusals, integers = [], [], set[str]()
     for node in proto.graph.node:
-        if node.op_type not in wanted or node.domain not in STANDARD_DOMAINS or node.name in kept:
+        if node.domain not in STANDARD_DOMAINS or node.name in kept:
+            continue
+        if node.op_type not in wanted and not rules.follows(node, integers):
             continue
         reason = "it is the final Softmax" if node.name in final else rules.against(node)
         if reason is None:
             nodes.append(node.name)
+            integers.update(node.output)
         elif reason:
             refusals.append(f"{node.op_type} {node.name} stays in float: {reason}.")
     refusals.extend(body_refusals(proto.graph, wanted))
     return Selection(tuple(nodes), tuple(refusals))
 
 
-def _static_operators(operators: StaticOperators) -> frozenset[str]:
+def integer_operators(operators: StaticOperators) -> frozenset[str]:
+    """The operators that static INT8 makes integer."""
     from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
-    known = frozenset({*QDQRegistry, *QLinearOpsRegistry}) - _NEVER_STATIC
+    known = frozenset({*QDQRegistry, *QLinearOpsRegistry}) - _NEVER_STATIC - _NO_INTEGER_KERNEL
     chosen: dict[StaticOperators, frozenset[str]] = {
         "all": known,
         "all_but_softmax_sigmoid": known - {"Softmax", "Sigmoid"},
@@ -119,10 +138,18 @@ class _StaticRules:
         self._types = value_types(proto.graph)
         self._weights = {tensor.name for tensor in proto.graph.initializer}
         self._ranges = ranges
-        self._readers: dict[str, set[str]] = {}
+        self._readers: dict[str, list[str]] = {value.name: ["output"] for value in proto.graph.output}
         for node in all_nodes(proto.graph):
             for name in node.input:
-                self._readers.setdefault(name, set()).add(node.op_type)
+                self._readers.setdefault(name, []).append(node.op_type)
+
+    def follows(self, node: onnx.NodeProto, integers: Collection[str]) -> bool:
+        """Whether a node moves integers, or is an activation that goes into the integer layer before it."""
+        source = node.input[0] if node.input else ""
+        if source not in integers:
+            return False
+        alone = len(self._readers[source]) == 1
+        return node.op_type in _INTEGER_MOVES or (node.op_type in _ACTIVATIONS and alone)
 
     def against(self, node: onnx.NodeProto) -> str | None:
         values = [name for name in (*node.input, *node.output) if name]
@@ -138,7 +165,7 @@ class _StaticRules:
         if node.op_type == "ConvTranspose" and _attribute(node, "group", 1) != 1:
             return "a grouped ConvTranspose has no per-channel scales"
         if node.op_type == "Gather" and node.input[0] in self._weights:
-            others = self._readers[node.input[0]] - {"Gather"}
+            others = set(self._readers[node.input[0]]) - {"Gather"}
             if others:
                 return f"its table is also the weight of a {sorted(others)[0]}"
         return None

@@ -17,9 +17,11 @@ from optimizer.calibrate import Ranges
 from optimizer.errors import UnsupportedModelError
 from optimizer.graph.structure import all_graphs, value_types, with_shapes
 from optimizer.model import Model, PassResult
+from optimizer.quantize.islands import close_islands
 from optimizer.quantize.model_edges import finished, prepared, tool_failure
 from optimizer.quantize.selection import (
     Selection,
+    integer_operators,
     names_to_keep,
     postprocessing_to_keep,
     static_selection,
@@ -38,7 +40,7 @@ def quantize_static(model: Model, step: QuantizeStatic, ranges: Ranges) -> PassR
     """Give the chosen operators INT8 weights and activations.
 
     Args:
-        model: A simplified model: a BatchNormalization that is not folded stays float between integers.
+        model: A simplified model: a BatchNormalization that could be folded costs a Conv of its own here.
         step: Which operators, which activation type, how many weight bits.
         ranges: Of this model, from `collect_ranges`.
 
@@ -52,7 +54,9 @@ def quantize_static(model: Model, step: QuantizeStatic, ranges: Ranges) -> PassR
     before = prepared(model)
     postprocessing, notes = postprocessing_to_keep(before)
     kept = names_to_keep(before, step.keep_float) | postprocessing
-    proto = _with_types(before, ranges)
+    closed = close_islands(before, ranges.values, integer_operators(step.operators), kept)
+    ranges = Ranges(closed.ranges)
+    proto = _with_types(closed.proto, ranges)
     selection = static_selection(proto, step.operators, kept, ranges.values)
     if not selection.nodes:
         raise UnsupportedModelError(
@@ -63,7 +67,9 @@ def quantize_static(model: Model, step: QuantizeStatic, ranges: Ranges) -> PassR
     after = _quantize(proto, step, ranges, selection)
     result = finished(before, after, _WHAT)
     return PassResult(
-        result, _changes(result, step), (*notes, *selection.refusals, *_saturation(result, step))
+        result,
+        (*_changes(result, step), *closed.changes),
+        (*notes, *selection.refusals, *_saturation(result, step)),
     )
 
 

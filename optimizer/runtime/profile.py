@@ -28,10 +28,16 @@ class KernelCall:
     start_us: int
     duration_us: int
     """With what the profiler does in it, some 2 microseconds; of a Loop, Scan or If with its body."""
+    input_types: tuple[str, ...] = ()
+    """Element types of the tensors that it reads, as ONNX Runtime names them: float, uint8, ..."""
 
 
 def profile_runs(
-    path: Path, feeds: Mapping[str, NDArray[Any]], threads: int = 1, budget_s: float = 0.5
+    path: Path,
+    feeds: Mapping[str, NDArray[Any]],
+    threads: int = 1,
+    budget_s: float = 0.5,
+    optimized: Path | None = None,
 ) -> tuple[tuple[KernelCall, ...], ...]:
     """Run a model on the CPU under the profiler.
 
@@ -40,6 +46,7 @@ def profile_runs(
         feeds: One array per input.
         threads: Threads within one operator.
         budget_s: Time for all runs; slow models exceed it to get enough runs.
+        optimized: Where to write the graph that runs, whose nodes are named as in the calls.
 
     Returns:
         For each run the calls of its kernels in the order of their starts, those of bodies included. The
@@ -49,7 +56,8 @@ def profile_runs(
         OptimizerError: If the model cannot be loaded, or cannot run on these feeds.
     """
     with tempfile.TemporaryDirectory() as folder:
-        session = open_session(path, threads=threads, profile=Path(folder) / "profile")
+        prefix = Path(folder) / "profile"
+        session = open_session(path, threads=threads, profile=prefix, optimized=optimized)
         session.run(feeds)
         run = session.repeatable(feeds)
         deadline, runs = time.perf_counter() + budget_s, 0
@@ -87,4 +95,5 @@ def _call(event: Mapping[str, Any]) -> KernelCall:
         op_type=str(event["args"]["op_name"]),
         start_us=int(event["ts"]),
         duration_us=int(event["dur"]),
+        input_types=tuple(kind for entry in event["args"].get("input_type_shape", ()) for kind in entry),
     )

@@ -19,6 +19,8 @@ from optimizer.runtime import cuda, native
 _NUMPY_NAMES = {"float": "float32", "double": "float64", "string": "object"}
 # ONNX Runtime's names of element types that differ from NumPy's.
 
+_WEIGHTS_BESIDE = "session.optimized_model_external_initializers_file_name"
+
 
 class Session:
     """A model loaded on one execution provider. Made by `open_session`."""
@@ -137,7 +139,11 @@ class BoundRun:
 
 
 def open_session(
-    path: Path, provider: Provider = "cpu", threads: int = 1, profile: Path | None = None
+    path: Path,
+    provider: Provider = "cpu",
+    threads: int = 1,
+    profile: Path | None = None,
+    optimized: Path | None = None,
 ) -> Session:
     """Load a model with all of ONNX Runtime's optimizations.
 
@@ -146,6 +152,7 @@ def open_session(
         provider: Where it must run; for cuda, nodes without a CUDA kernel run on the CPU (see `placement`).
         threads: Threads within one operator. Operators run one after another.
         profile: How the file of the profiler shall begin, its folder included; left out: no profiler.
+        optimized: Where to write the graph that runs; its weights go into a file beside it.
 
     Raises:
         UnavailableProviderError: If ONNX Runtime fell back to another provider; names what is missing.
@@ -158,6 +165,9 @@ def open_session(
     options = native.session_options(threads, "ORT_ENABLE_ALL")
     if profile is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
+    if optimized is not None:
+        options.optimized_model_filepath = str(optimized)
+        options.add_session_config_entry(_WEIGHTS_BESIDE, f"{optimized.name}.weights")
     try:
         loaded = native.make_session(path, options, provider)
     except OptimizerError as error:

@@ -27,11 +27,10 @@ _RECURRENT = {"LSTM", "Gather"}
 
 _COMPANIONS = {
     "Add", "ArgMax", "AveragePool", "BatchNormalization", "Clip", "Concat", "Flatten", "Gather",
-    "GatherElements", "GlobalAveragePool", "InstanceNormalization", "LayerNormalization", "LeakyRelu",
-    "MaxPool", "Mul", "Pad", "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Transpose",
-    "Unsqueeze", "Where",
+    "GatherElements", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Mul", "Pad", "Relu", "Reshape",
+    "Resize", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze", "Where",
 }  # fmt: skip
-# What ONNX Runtime's quantizer knows beyond convolutions, products and curves.
+# What becomes integer too, beyond convolutions, products and curves.
 
 
 def candidate_recipes(goal: Goal, counts: Counts) -> tuple[Recipe, ...]:

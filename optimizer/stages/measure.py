@@ -26,6 +26,7 @@ from optimizer.results import (
 )
 from optimizer.search.explain import explain_speed
 from optimizer.stages.evaluate import made_candidates
+from optimizer.stages.islands import measure_islands
 from optimizer.stages.launch import launcher, settings_for
 from optimizer.stages.profile import measure_profile
 from optimizer.workspace import StageRequest, Workspace
@@ -49,7 +50,9 @@ def run(request: StageRequest, reporter: Reporter) -> None:
         reporter.progress(0.2 + 0.8 * index / len(candidates), candidate.name)
         path = files.candidate(candidate.name)
         try:
-            rows.append(measure_pair(candidate.name, files.baseline(baseline), path, settings, launch))
+            row = measure_pair(candidate.name, files.baseline(baseline), path, settings, launch)
+            islands = measure_islands(request, candidate, settings)
+            rows.append(row.model_copy(update={"islands": islands}))
         except OptimizerError as error:  # it costs this candidate: one that was not measured is not chosen
             notices.append(f"{candidate.name} could not be measured: {error.message}")
     files.write(

@@ -62,7 +62,7 @@ def run_operators(request: StageRequest, reporter: Reporter) -> None:
     """Be that process: time both files node by node."""
     wanted = LaunchRequest.model_validate(request.payload)
     with tempfile.TemporaryDirectory() as folder:
-        models = tuple(_with_names(path, Path(folder)) for path in wanted.models)
+        models = tuple(with_names(path, Path(folder)) for path in wanted.models)
         times = time_per_operator(wanted.model_copy(update={"models": models}))
     proto = onnx.load(request.files.converted, load_external_data=False)
     done = request.files.read("simplify", Simplification).rewrites
@@ -70,7 +70,7 @@ def run_operators(request: StageRequest, reporter: Reporter) -> None:
     reporter.result(profile.model_dump(mode="json"))
 
 
-def _with_names(path: Path, folder: Path) -> Path:
+def with_names(path: Path, folder: Path) -> Path:
     """The file, or a copy in which every node has a name: else ONNX Runtime numbers them as it likes."""
     if len(model_files(path)) > 1:
         return path

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import parser
+from onnx import TensorProto, helper, parser
 from onnxruntime.quantization import quantize_dynamic
 
 from optimizer.benchmark import LaunchRequest, time_per_operator
-from optimizer.benchmark.operators import summed_up
+from optimizer.benchmark.operators import summed_up, with_connections
 from optimizer.errors import InvalidOptionsError
 from optimizer.runtime import KernelCall, profile_runs
 
@@ -99,6 +99,36 @@ def test_the_body_of_a_loop_is_timed_step_by_step(tmp_path: Path) -> None:
     found = {one.node: one for one in times.nodes}
     assert (found["product"].calls, found["curve"].calls, found["loop"].calls) == (7, 7, 1)
     assert found["loop"].time_ms < 0.5 * (found["product"].time_ms + found["curve"].time_ms)
+
+
+def test_nodes_are_connected_in_the_order_of_their_graph_and_those_of_bodies_come_last(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "loop.onnx"
+    model = parser.parse_model(LOOP)
+    model.graph.node.append(helper.make_node("Relu", ["x"], ["z"], name="apart"))
+    model.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, [64, 64]))
+    onnx.save(model, str(path))
+    [times] = time_per_operator(LaunchRequest(models=(path,), budget_s=0.02), connected=True)
+    found = {one.node: one for one in times.nodes}
+    assert (found["apart"].inputs, found["apart"].outputs) == (("x",), ("z",))
+    assert (found["loop"].inputs[-1], found["loop"].outputs) == ("x", ("y",))
+    assert found["loop"].input_types == ("int64", "bool", "float")
+    assert (found["product"].inputs, found["product"].outputs, found["product"].calls) == ((), (), 7)
+    assert {one.node for one in times.nodes[:2]} == {"apart", "loop"}
+
+
+def test_nodes_of_one_name_have_equal_parts_of_its_time() -> None:
+    run = calls(("Relu", 0, 4), ("Relu", 5, 6), ("MatMul", 12, 8))
+    graph = parser.parse_graph("""g (float[2, 2] x) => (float[2, 2] y)
+        { [Relu] a = Relu (x) \n [MatMul] b = MatMul (a, a) \n [Relu] y = Relu (b) }""")
+    times = with_connections(summed_up([run] * 4, latency_ms=1.0), graph)
+    assert [(one.node, one.calls, one.inputs, one.outputs) for one in times.nodes] == [
+        ("Relu", 1, ("x",), ("a",)),
+        ("MatMul", 1, ("a", "a"), ("b",)),
+        ("Relu", 1, ("b",), ("y",)),
+    ]
+    assert [one.time_ms for one in times.nodes] == [pytest.approx(ms) for ms in (0.005, 0.008, 0.005)]
 
 
 def test_a_quantized_file_shows_its_integer_operators(save_products: Save, tmp_path: Path) -> None:

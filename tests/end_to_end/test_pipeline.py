@@ -20,7 +20,15 @@ from optimizer.errors import InvalidDataError, InvalidOptionsError
 from optimizer.isolation import StageCancelledError, StageEvent
 from optimizer.results import Outcome
 
-MEASURING = {"measure", "check", "benchmark", "launch", "launch_original", "launch_operators"}
+MEASURING = {
+    "measure",
+    "check",
+    "benchmark",
+    "launch",
+    "launch_original",
+    "launch_operators",
+    "launch_islands",
+}
 
 
 def test_a_cancelled_job_resumes_without_running_a_finished_stage_again(

@@ -5,7 +5,7 @@ import pytest
 
 from optimizer.package import render_report, write_package
 from optimizer.package.report import tiles
-from optimizer.results import Choice, Interval, Outcome
+from optimizer.results import Choice, FloatIsland, Interval, Outcome
 from optimizer.workspace import Workspace
 
 VOID = {"meta", "br", "link", "img", "wbr"}
@@ -86,6 +86,33 @@ def test_it_shows_the_choice_the_reasons_and_every_row(outcome: Outcome) -> None
     ):
         assert words in page.text
     assert [attrs.get("class") for tag, attrs in page.tags if tag == "tr"].count("chosen") == 1
+
+
+def test_it_says_how_a_candidate_was_made_and_what_stays_float_at_what_cost(outcome: Outcome) -> None:
+    chosen, *others = outcome.candidates
+    assert chosen.measurement is not None
+    islands = (
+        FloatIsland(operators=("Tanh t", "Sub s"), time_ms=0.0413, share=0.123),
+        FloatIsland(operators=(), time_ms=0.002, share=0.006),
+    )
+    changes = tuple(f"step {number}" for number in range(1, 11))
+    chosen = chosen.model_copy(
+        update={
+            "changes": changes,
+            "measurement": chosen.measurement.model_copy(update={"islands": islands}),
+        }
+    )
+    text = Page(render_report(outcome.model_copy(update={"candidates": (chosen, *others)}))).text
+    for words in (
+        "How the candidates were made",
+        "step 8",
+        "and 2 more, in manifest.json",
+        "Float between integer operators: Tanh t, Sub s. With its conversions 41 µs, 12.3 % of the time.",
+        "a change of scale",
+    ):
+        assert words in text
+    assert "step 9" not in text
+    assert "How the candidates were made" not in Page(render_report(outcome)).text
 
 
 def test_the_gain_over_the_upload_carries_the_widest_interval(outcome: Outcome) -> None:
