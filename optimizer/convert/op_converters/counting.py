@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,11 @@ from tf2onnx.handler import tf_op
 from optimizer.convert.op_converters.formula import Formula, Operand, dtype_of
 
 _LAST = -1
+_LARGEST_TABLE = 1 << 12
+"""Elements of a OneHot's rows that are worth a node."""
+_SAME_NUMBERS = frozenset({"Cast", "ExpandDims", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+_TABLES = {"CategoryMapper": "cats_int64s", "LabelEncoder": "values_int64s"}
+"""Look-ups, and the attribute that holds what they find."""
 
 
 def _count(formula: Formula, reached: Operand) -> Operand:
@@ -157,7 +163,8 @@ def _rows(formula: Formula, splits: Operand, shape: Operand) -> Operand:
 class OneHot:
     """on where the position along the new axis is the index, else off; all off outside of [0, depth).
 
-    ONNX's own OneHot counts negative indices from the end, and ONNX Runtime has it for few types.
+    ONNX's own OneHot counts negative indices from the end, and ONNX Runtime has it for few types. Where an
+    index cannot lie outside, a Gather of the rows is one node instead of three.
     """
 
     @classmethod
@@ -168,6 +175,11 @@ class OneHot:
         axis = axis if axis >= 0 else rank
         number = formula.cast(formula.known(depth), onnx.TensorProto.INT64)
         number = number.reshape(()) if not isinstance(number, str) else number
+        if axis == rank and (table := _table(formula, node, number)) is not None:
+            small = ctx.get_dtype(indices) != onnx.TensorProto.INT32
+            index = formula.cast(indices, onnx.TensorProto.INT64) if small else indices
+            formula.replace(node, formula("Gather", table, index, axis=0))
+            return
         positions = formula("Range", np.int64(0), number, np.int64(1))  # [depth]
         if rank > axis:
             positions = formula.unsqueeze(positions, *range(1, rank - axis + 1))  # [depth, 1, ...]
@@ -185,3 +197,33 @@ class OneHot:
             formula.replace(node, formula("Where", hot, on_value, off_value))
         else:
             formula.replace(node, formula("Where", hot, on_value, off_value))
+
+
+def _table(formula: Formula, node: Any, depth: Operand) -> Operand | None:
+    """The rows [depth, depth] of a OneHot; None where they are not known, too many, or not all there are."""
+    ctx, (on, off) = formula.graph, (formula.known(name) for name in node.input[2:4])
+    dtype = ctx.get_dtype(node.output[0])
+    if isinstance(depth, str) or isinstance(on, str) or isinstance(off, str):
+        return None
+    count, numbers = int(depth), _possible_numbers(ctx, node.input[0])
+    if count**2 > _LARGEST_TABLE or dtype == onnx.TensorProto.STRING:
+        return None
+    if numbers is None or min(numbers) < 0 or max(numbers) >= count:
+        return None
+    return formula.cast(np.where(np.eye(count, dtype=bool), on, off), dtype)
+
+
+def _possible_numbers(ctx: Any, name: str) -> Collection[int] | None:
+    """What integers a value can hold, where the operator behind it says so."""
+    node = ctx.get_node_by_output(name)
+    while node is not None and node.type in _SAME_NUMBERS:
+        node = node.inputs[0]
+    if node is None:
+        return None
+    if node.type == "ArgMax" and len(node.input) == 1:  # TensorFlow's has its axis as the second
+        axis, shape = node.get_attr_value("axis", 0), ctx.get_shape(node.input[0])
+        return range(shape[axis]) if shape is not None and shape[axis] > 0 else None
+    if node.type in _TABLES:
+        values = node.get_attr_value(_TABLES[node.type])
+        return None if values is None else [*values, node.get_attr_value("default_int64", -1)]
+    return None

@@ -158,7 +158,10 @@ def _apply(formula: Formula, node: Any, rows: Operand, columns: Operand) -> None
     batch, height, width, channels = (formula.size(name, axis) for axis in range(4))
     flat = formula("Reshape", images, formula.vector(batch, height, formula("Mul", width, channels)))
     high = formula("MatMul", rows, flat)  # [b, H, w * c]
-    back = formula.vector(batch, -1, width, channels)
+    if isinstance(rows, str) or isinstance(width, str) or isinstance(channels, str):
+        back = formula.vector(batch, -1, width, channels)
+    else:  # so that the batch alone is free, which takes no node to compute
+        back = formula.vector(-1, rows.shape[0], width, channels)
     formula.replace(node, formula("MatMul", columns, formula("Reshape", high, back)))
 
 

@@ -1,17 +1,22 @@
 """Keeps weights in as few bits as the upload does where a model computes with them in float.
 
-    W  ->  Cast(W16)         where each value of W is one of float16
-    W  ->  Cast(W8) * s      for a DequantizeLinear of constants; W8 is int8, its zero point 0
+    W  ->  Cast(W16)           where each value of W is one of float16
+    W  ->  Cast(W8) * s        for a DequantizeLinear of constants; W8 is int8, its zero point 0
+    W  ->  (Cast(W8) - z) * s  where its zero points are others
 
-ONNX Runtime computes both once, when it loads the file, so that the file is small and the model as fast as
+ONNX Runtime computes them once, when it loads the file, so that the file is small and the model as fast as
 with float32 weights. A DequantizeLinear of weights it would compute at each call, and keep a Conv from its
 fastest layout (1.4 times slower on a small CNN): it is for graphs that run as integers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Set
+from typing import Any
+
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from optimizer.convert.quantized.graph_lookup import drop_unused, look_up
@@ -37,32 +42,43 @@ def keep_half_weights(proto: onnx.ModelProto) -> None:
 
 
 def keep_integer_weights(proto: onnx.ModelProto) -> None:
-    """Write each DequantizeLinear of a constant that int8 can hold as Cast and Mul, in place."""
-    graph = proto.graph
+    """Write each DequantizeLinear of constants as Cast and Mul, in place."""
+    compute_at_load(
+        proto.graph, {node.output[0] for node in proto.graph.node if node.op_type == "DequantizeLinear"}
+    )
+
+
+def compute_at_load(graph: onnx.GraphProto, names: Set[str]) -> None:
+    """Write the DequantizeLinear nodes of constants that give these values as Cast and Mul, in place."""
     lookup = look_up(graph)
     for index in reversed(range(len(graph.node))):
         node = graph.node[index]
-        weights = lookup.constants.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
-        scale = lookup.constant(node.input[1]) if weights is not None else None
-        if weights is None or scale is None:
-            continue
-        zero_point = lookup.constant(node.input[2]) if len(node.input) > 2 else np.zeros(1, np.int8)
-        # Unsigned weights have one zero point for all; biases of 32 bits have none.
-        if zero_point is None or zero_point.min() != zero_point.max():
-            continue
-        offset = int(zero_point.flat[0])
-        if offset and offset != _UNSIGNED:
-            continue
-        axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
-        shape = [1] * len(weights.dims)
-        if scale.size > 1:
-            shape[axis] = scale.size
-        if offset:
-            signed = (numpy_helper.to_array(weights).astype(np.int16) - offset).astype(np.int8)
-            weights = numpy_helper.from_array(signed, f"{node.output[0]}_signed")
-            graph.initializer.append(weights)
-        name, real, result = f"{node.output[0]}_step", f"{node.output[0]}_real", node.output[0]
-        graph.initializer.append(numpy_helper.from_array(scale.reshape(shape), name))
-        node.CopyFrom(helper.make_node("Cast", [weights.name], [real], to=TensorProto.FLOAT))
-        graph.node.insert(index + 1, helper.make_node("Mul", [real, name], [result]))
+        constant = all(name in lookup.constants for name in node.input)
+        if node.op_type == "DequantizeLinear" and node.output[0] in names and constant:
+            _write(graph, index, [numpy_helper.to_array(lookup.constants[name]) for name in node.input])
     drop_unused(graph)
+
+
+def _write(graph: onnx.GraphProto, index: int, values: list[NDArray[Any]]) -> None:
+    """Cast, Sub where a zero point is none of ours, and Mul, in the place of a DequantizeLinear."""
+    node, (weights, scale) = graph.node[index], values[:2]
+    zero_point = values[2] if len(values) > 2 else np.zeros(1, np.int8)
+    axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+    shape = [1] * weights.ndim
+    if scale.size > 1:
+        shape[axis] = scale.size
+    result = node.output[0]
+    parts, source = {f"{result}_factor": scale.reshape(shape)}, node.input[0]
+    if zero_point.size and (zero_point == _UNSIGNED).all():
+        source, zero_point = f"{result}_signed", np.zeros(1, np.int8)
+        parts[source] = (weights.astype(np.int16) - _UNSIGNED).astype(np.int8)
+    written = [helper.make_node("Cast", [source], [f"{result}_real"], to=TensorProto.FLOAT)]
+    if zero_point.any():
+        parts[f"{result}_offset"] = zero_point.astype(np.float32).reshape(shape)
+        names = [f"{result}_real", f"{result}_offset"]
+        written.append(helper.make_node("Sub", names, [f"{result}_moved"]))
+    written.append(helper.make_node("Mul", [written[-1].output[0], f"{result}_factor"], [result]))
+    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in parts.items())
+    del graph.node[index]
+    for new in reversed(written):
+        graph.node.insert(index, new)

@@ -11,9 +11,10 @@ twice. The constant part, f(T), is computed by the constant folding that follows
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from optimizer.graph.infer_sizes import axes_of
 from optimizer.graph.match import array, is_constant, is_standard
@@ -117,7 +118,8 @@ def _into_table(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     if node.op_type == "MatMul":
         if len(shape(node.inputs[1]) or ()) != 2:
             return None
-        _refuse_growth(rows, columns, fixed(node.inputs[1], 1))
+        if not _is_identity(array(gather.inputs[0])):  # else the table becomes the matrix itself
+            _refuse_growth(rows, columns, fixed(node.inputs[1], 1))
     elif any(not _by_column(value, columns) for value in others):
         return None
     inputs = list(node.inputs)
@@ -142,6 +144,12 @@ def _looked_up(node: ir.Node) -> tuple[int, ir.Node | None]:
 def _by_column(value: ir.Value | None, columns: int) -> bool:
     """Whether a constant is one number, or one for each column."""
     return shape(value) in ((), (Size(1),), (Size(columns),))
+
+
+def _is_identity(table: NDArray[Any] | None) -> bool:
+    if table is None or table.size > _LARGEST_TABLE or table.shape[0] != table.shape[1]:
+        return False
+    return np.array_equal(table, np.eye(len(table)))
 
 
 def _refuse_growth(rows: int, before: int, after: int | None) -> None:

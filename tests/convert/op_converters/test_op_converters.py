@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from keras_models import convert, operators, save_keras
 from op_models import convert_function, is_same, save_function
@@ -93,6 +94,26 @@ def test_a_function_of_integers_is_equal(name: str, tmp_path: Path) -> None:
     tf = tensorflow()
     result, _ = convert_function(lambda x: WHOLE[name](tf, x), tmp_path, {"x": INTEGERS})
     assert is_same(result)
+
+
+@pytest.mark.parametrize(
+    ("classes", "depth", "dtype", "operator"),
+    [(5, 5, "float32", "Gather"), (5, 9, "bool", "Gather"), (5, 4, "int32", "Equal")],
+)
+def test_one_hot_rows_of_what_cannot_lie_outside_are_one_gather(
+    classes: int, depth: int, dtype: str, operator: str, tmp_path: Path
+) -> None:
+    tf = tensorflow()
+    rows = {"x": np.random.default_rng(0).random((3, 2, classes), np.float32)}
+
+    def hot(x: Any) -> Any:
+        on, off = (False, True) if dtype == "bool" else (3, -1)
+        return tf.one_hot(tf.argmax(x, -1), depth, on_value=on, off_value=off, dtype=dtype)
+
+    result, workspace = convert_function(hot, tmp_path, rows)
+    assert is_same(result)
+    operators = {node.op_type for node in onnx.load(workspace.converted).graph.node}
+    assert operators & {"Gather", "Equal"} == {operator}
 
 
 @pytest.mark.parametrize("function", ["log1p", "expm1"])

@@ -101,3 +101,68 @@ def test_signed_inputs_and_outputs_keep_their_type_around_unsigned_kernels(tmp_p
     assert "Conv" not in after
     assert found.dtype == np.int8
     np.testing.assert_array_equal(found, expected)
+
+
+def grouped(groups: int, outputs: int, tail: str, zero_point: int = 0) -> onnx.ModelProto:
+    """A Conv of 4 channels in groups, with as many outputs a group, and what follows it."""
+    rows, inputs = groups * outputs, 4 // groups
+    text = f"""{HEAD} (float[1, 4, 4, 4] x) => (float[1, {rows}, 4, 4] y)
+        <float s = {{0.0513}}, uint8 z = {{0}}, float so = {{0.1037}}, uint8 zo = {{100}}, int32[{rows}] zb,
+         int8[{rows}, {inputs}, 3, 3] w, int32[{rows}] b, float[{rows}] sw, float[{rows}] sb,
+         int8[{rows}] zw> {{
+          q = QuantizeLinear (x, s, z)  xf = DequantizeLinear (q, s, z)
+          wf = DequantizeLinear <axis = 0> (w, sw, zw)  bf = DequantizeLinear <axis = 0> (b, sb, zb)
+          c = Conv <group = {groups}, pads = [1, 1, 1, 1]> (xf, wf, bf)  {tail} }}"""
+    random = np.random.default_rng(rows)
+    steps = random.uniform(0.001, 0.01, rows).astype(np.float32)
+    values = {
+        "w": random.integers(-100, 100, (rows, inputs, 3, 3)).astype(np.int8),
+        "b": random.integers(-999, 999, rows).astype(np.int32),
+        "sw": steps,
+        "sb": steps * np.float32(0.0513),
+        "zw": np.full(rows, zero_point, np.int8),
+        "zb": np.zeros(rows, np.int32),
+    }
+    proto = onnx.parser.parse_model(text)
+    known = [tensor for tensor in proto.graph.initializer if tensor.name not in values]
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(known)
+    proto.graph.initializer.extend(onnx.numpy_helper.from_array(v, name) for name, v in values.items())
+    return proto
+
+
+ROUNDED = "qc = QuantizeLinear (c, so, zo)  y = DequantizeLinear (qc, so, zo)"
+
+
+@pytest.mark.parametrize(
+    ("groups", "outputs", "kernel"),
+    [(1, 8, "QLinearConv"), (4, 1, "QLinearConv"), (2, 16, "QLinearConv"), (4, 2, "Conv"), (2, 4, "Conv")],
+)
+def test_groups_that_fill_no_tile_of_the_integer_kernel_stay_in_float(
+    groups: int, outputs: int, kernel: str, tmp_path: Path
+) -> None:
+    proto = grouped(groups, outputs, ROUNDED)
+    values = np.random.default_rng(0).random((1, 4, 4, 4), np.float32) * 12
+    expected, before = run(proto, tmp_path, values)
+    expose_integer_kernels(proto)
+    onnx.checker.check_model(proto, full_check=True)
+    found, after = run(proto, tmp_path, values)
+    assert "QLinearConv" in before
+    assert {"Conv", "QLinearConv"} & after == {kernel}
+    assert np.abs(found - expected).max() < 0.1037 * 1.01  # a tie may round the other way
+
+
+@pytest.mark.parametrize("zero_point", [0, 3])
+def test_weights_of_a_convolution_that_nothing_rounds_are_computed_once(
+    zero_point: int, tmp_path: Path
+) -> None:
+    proto = grouped(1, 4, "y = Sigmoid (c)", zero_point)
+    values = np.random.default_rng(0).random((1, 4, 4, 4), np.float32) * 12
+    expected, _ = run(proto, tmp_path, values)
+    expose_integer_kernels(proto)
+    onnx.checker.check_model(proto, full_check=True)
+    found, _ = run(proto, tmp_path, values)
+    loaded = onnx.load(tmp_path / "optimized.onnx").graph
+    assert sum(node.op_type == "DequantizeLinear" for node in loaded.node) == 1  # of x
+    assert sum(tensor.data_type == onnx.TensorProto.INT8 for tensor in proto.graph.initializer) >= 1
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)

@@ -176,6 +176,21 @@ def test_what_is_not_done_row_by_row_is_left(body: str, constant: tuple[int, ...
     assert_left(proto_of(text, weights), FOLD_INTO_TABLE)
 
 
+@pytest.mark.parametrize("width", [1, 4, 100])
+def test_rows_of_the_identity_times_a_matrix_are_its_rows(width: int) -> None:
+    text = f"g (int64[batch] i) => (float[batch, {width}] y) {{ row = Gather (t, i)  y = MatMul (row, c) }}"
+    before = proto_of(text, {"t": np.eye(DEPTH, dtype=np.float32), "c": normal(DEPTH, width)})
+    after = rewritten(before, FOLD_INTO_TABLE)
+    assert operators(after)[-1] == "Gather"
+    assert_same(before, after, {"i": np.array([0, 5, 3])})
+
+
+def test_a_much_wider_product_with_another_table_is_left() -> None:
+    text = "g (int64[batch] i) => (float[batch, 100] y) { row = Gather (t, i)  y = MatMul (row, c) }"
+    other = np.eye(DEPTH, dtype=np.float32)[::-1].copy()
+    assert_left(proto_of(text, {"t": other, "c": normal(DEPTH, 100)}), FOLD_INTO_TABLE)
+
+
 def test_a_table_that_others_read_as_well_stays_beside_the_new_one() -> None:
     text = """
         g (int64[2] i, int64[2] j) => (float[2, 4] y, float[2, 4] z)
