@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx
 
-_OPSET = 17
+from optimizer.goal import CONVERTED_OPSET
 
 
 def convert_plainly(original: Path, signature: str) -> onnx.ModelProto:
@@ -40,7 +40,7 @@ def convert_plainly(original: Path, signature: str) -> onnx.ModelProto:
         given |= {"initialized_tables": tables, "tensors_to_rename": names}
     with tf.device("/cpu:0"):
         proto, _ = convert._convert_common(
-            graph_def, name=original.name, continue_on_error=False, opset=_OPSET, **given
+            graph_def, name=original.name, continue_on_error=False, opset=CONVERTED_OPSET, **given
         )
     converted: onnx.ModelProto = proto
     return converted

@@ -16,7 +16,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from optimizer.graph.rewriter import single_use
-from optimizer.graph.sizes import Size, shape, target_from
+from optimizer.graph.sizes import Size, elements, shape, target_from
 from optimizer.graph.structure import STANDARD_DOMAINS
 
 if TYPE_CHECKING:
@@ -162,10 +162,7 @@ def _flat(axes: Sequence[Axis]) -> Axis:
 
 
 def _product(pieces: Axis) -> Size:
-    size = Size(1)
-    for piece in pieces:
-        size = size * piece.size
-    return size
+    return elements(tuple(piece.size for piece in pieces))
 
 
 def _places(axes: Sequence[Axis], order: Axis) -> list[float] | None:

@@ -197,7 +197,9 @@ def _matches(  # noqa: C901  # one flat match over the kinds of pattern
 
 
 def _is_near(found: NDArray[Any], expected: float) -> bool:
-    """Whether a constant is a number within the rounding of its type."""
+    """Whether a constant is a number within the rounding of its type; a text is none."""
+    if found.dtype.kind not in "biufV":
+        return False
     rounding = 1e-6 if found.dtype.itemsize > 2 else 1e-2 if found.dtype.kind == "V" else 1e-3
     return bool(np.isclose(float(found.item()), expected, rtol=rounding, atol=0))
 

@@ -95,7 +95,7 @@ _FOUR_BIT_OPERATORS = {"GatherBlockQuantized", "MatMulNBits"}
 
 def _words_of_upload(outcome: Outcome) -> tuple[str, str]:
     """Of the baseline, which keeps the numbers that the upload came with."""
-    operators = {name.rpartition(".")[2] for name in outcome.simplification.after.operators}
+    operators = outcome.simplification.after.operators.keys()
     four = ", ".join(sorted(operators & _FOUR_BIT_OPERATORS))
     if four:
         return "any", f"Weights have 4 bits, as in the upload ({four}: operators of ONNX Runtime's own)."

@@ -25,7 +25,7 @@ from optimizer.graph.layout import Layout, chain_above, is_move, layout, order_o
 from optimizer.graph.match import array, constant_operand, is_standard
 from optimizer.graph.rewriter import Builder, Rewrite, attribute, attributes_of, single_use
 from optimizer.graph.rewrites.moves import put
-from optimizer.graph.sizes import Size, shape
+from optimizer.graph.sizes import Size, elements, shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -45,7 +45,7 @@ def _split_batch(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
         return None
     batches = [tuple(piece.size for piece in found.axes[0]) for found in layouts if found is not None]
     # Joint axes that cannot be 1 are equal, or the product fails; so are then the free sizes in them.
-    if batches[0] != batches[1] and (batches[0][1:] != batches[1][1:] or _joint(batches[0]).factor == 1):
+    if batches[0] != batches[1] and (batches[0][1:] != batches[1][1:] or elements(batches[0]).factor == 1):
         return None
     operands: list[ir.Value] = []
     for chain, found, batch in zip(chains, layouts, batches, strict=True):
@@ -89,7 +89,7 @@ def _product_above(value: ir.Value | None) -> tuple[ir.Node | None, list[ir.Node
 def _behind(given: Sizes, flat: Sizes | None, node: ir.Node) -> list[tuple[str, tuple[int, ...]]] | None:
     """What is left of the move behind a product, where it parts the joint axis again."""
     found, sizes = Layout(given), shape(node.outputs[0])
-    if flat is None or sizes is None or not found.regroup((_joint(given[:-2]), *given[-2:])):
+    if flat is None or sizes is None or not found.regroup((elements(given[:-2]), *given[-2:])):
         return None
     if node.op_type == "Transpose":
         found.transpose(order_of(node))
@@ -97,13 +97,6 @@ def _behind(given: Sizes, flat: Sizes | None, node: ir.Node) -> list[tuple[str, 
         return None
     parted = all(len(axis) <= 1 for axis in found.axes)
     return found.steps() if parted or len(found.axes) > 3 else None
-
-
-def _joint(sizes: Sizes) -> Size:
-    joint = Size(1)
-    for size in sizes:
-        joint = joint * size
-    return joint
 
 
 def _scaled_by(node: ir.Node) -> tuple[ir.Value, float] | None:
@@ -114,7 +107,9 @@ def _scaled_by(node: ir.Node) -> tuple[ir.Value, float] | None:
         operand, number = node.inputs[value], array(node.inputs[other])
         if operand is None or number is None or number.size != 1 or number.dtype.kind != "f":
             continue
-        if number.ndim > len(shape(operand) or ()) or (node.op_type == "Div" and value == 1):
+        if number.ndim > len(shape(operand) or ()) or (
+            node.op_type == "Div" and (value == 1 or not number.any())
+        ):
             return None
         return operand, float(number.item()) if node.op_type == "Mul" else 1 / float(number.item())
     return None

@@ -154,7 +154,8 @@ def _refuse(steps: int, gather: ir.Node, taps: _Taps) -> None:
     products = steps * taps.kernels.size
     if channels < _FEWEST_CHANNELS or products < _FEWEST_PRODUCTS:
         raise LeftAsItIs(f"with {channels} channels and {products} products it is cheap already")
-    if sum(taps.pads) and (taps.stride != 1 or sum(taps.pads) != taps.dilation * (count - 1)):
+    is_same = sum(taps.pads) == taps.dilation * (count - 1) and taps.pads[0] % taps.dilation == 0
+    if sum(taps.pads) and (taps.stride != 1 or not is_same):
         raise LeftAsItIs("no tap of it is free of padding")
 
 

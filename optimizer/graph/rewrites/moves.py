@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from optimizer.graph.layout import MOVES, Step, chain_above, is_move, layout, reshape
-from optimizer.graph.rewriter import Builder, Rewrite, single_use
+from optimizer.graph.layout import MOVES, Step, chain_above, is_move, layout, own_moves, reshape
+from optimizer.graph.rewriter import Builder, Rewrite
 from optimizer.graph.sizes import shape
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def _collapse(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     chain = chain_above(value)
     if not value.is_graph_output() and all(_sees(use.node, chain) for use in value.uses()):
         return None  # the last move of the chain sees it all
-    own = _own(chain)
+    own = 1 + own_moves(chain[:-1])
     best: tuple[list[Step], ir.Value | None] | None = None
     for start in range(len(chain)):
         steps = _steps(chain[start:])
@@ -41,14 +41,6 @@ def _collapse(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
 def _sees(node: ir.Node, chain: list[ir.Node]) -> bool:
     """Whether a node is a move that has pieces in common with the moves before it."""
     return is_move(node) and _steps([*chain, node]) is not None
-
-
-def _own(chain: Sequence[ir.Node]) -> int:
-    """How many moves at the end of a chain serve nothing but it."""
-    own = 1
-    while own < len(chain) and single_use(chain[-own - 1].outputs[0]):
-        own += 1
-    return own
 
 
 def _steps(chain: Sequence[ir.Node]) -> list[Step] | None:

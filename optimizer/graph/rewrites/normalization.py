@@ -107,7 +107,7 @@ def read_normalization(value: ir.Value) -> Normalization | None:
             continue
         x, sizes, axes = found["x"], shape(found["x"]), _axes(found["mean"], found["variance"])
         epsilon = array(found["epsilon"])
-        if sizes is None or not axes or epsilon is None or epsilon.size != 1:
+        if sizes is None or not axes or epsilon is None or epsilon.size != 1 or epsilon.ndim > len(sizes):
             return None
         weights = {name: _padded(array(found.get(name)), sizes) for name in ("gamma", "beta")}
         wide = any(name in found and weight is None for name, weight in weights.items())

@@ -47,7 +47,9 @@ def _serves_layers_alone(pad: ir.Node) -> bool:
 
 
 def _pads(node: ir.Node) -> Pads | None:
-    """What a Pad adds; None where it is computed, or takes away."""
+    """What a Pad adds; None where it is computed, takes away, or is an attribute (before operator set 11)."""
+    if len(node.inputs) < 2:
+        return None
     rank, ends = len(shape(node.inputs[0]) or ()), array(node.inputs[1])
     chosen = array(node.inputs[3]) if len(node.inputs) > 3 and node.inputs[3] is not None else np.arange(rank)
     if ends is None or chosen is None or not rank or (ends < 0).any() or ends.size != 2 * chosen.size:

@@ -20,7 +20,7 @@ import numpy as np
 from optimizer.graph.infer_sizes import axes_of
 from optimizer.graph.match import array, constant, either, find, number, op, variable
 from optimizer.graph.rewriter import Builder, Rewrite, attribute
-from optimizer.graph.sizes import shape
+from optimizer.graph.sizes import Size, shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -53,10 +53,10 @@ def _fuse(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
         return None
     x, sizes, mean = found["x"], shape(found["x"]), found["mean"].producer()
     gamma, epsilon = array(found["gamma"]), array(found["epsilon"])
-    if sizes is None or gamma is None or epsilon is None or epsilon.size != 1 or sizes[-1].symbols:
+    if not sizes or gamma is None or epsilon is None or epsilon.size != 1 or epsilon.ndim > len(sizes):
         return None
     last = len(sizes) - 1
-    if gamma.size != gamma.shape[-1] or gamma.size != sizes[-1].factor or gamma.ndim > len(sizes):
+    if sizes[-1] != Size(gamma.size) or gamma.shape[-1:] != (gamma.size,) or gamma.ndim > len(sizes):
         return None
     if axes_of(mean) != [last] or attribute(mean, "keepdims", 1) != 1:
         return None

@@ -33,7 +33,7 @@ def _unfold_rows(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
         return None
     parameters, chain = _weight_and_bias(layer), chain_above(layer.inputs[0])
     found, sizes = layout(chain) if chain else None, shape(node.outputs[0])
-    if parameters is None or found is None or sizes is None or node.op_type == "Transpose":
+    if parameters is None or found is None or not found.given or sizes is None:
         return None
     weight, bias = parameters  # [in, out], [out]
     rows = found.given[:-1] if found.given[-1] == found.sizes()[-1] else found.pieces(0)

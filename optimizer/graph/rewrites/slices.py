@@ -83,6 +83,8 @@ def _eliminate_wrap(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     added = array(found["n"]) if found is not None else None
     if found is None or size is None or added is None or added.size != 1 or int(added.item()) != size:
         return None
+    if added.ndim > len(shape(found["i"]) or ()):
+        return None  # it widens the index
     return [build("Gather", node.inputs[0], found["i"], axis=attribute(node, "axis", 0))]
 
 

@@ -32,7 +32,7 @@ def _fuse(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     if not any(each.op_type == "Tile" for each in chain):
         return None
     source, given = chain[0].inputs[0], shape(chain[0].inputs[0])
-    if source is None or given is None or len(given) != _RANK:
+    if source is None or source.dtype not in _kinds() or given is None or len(given) != _RANK:
         return None
     found = Layout(given)
     repeats: list[Piece] = []
@@ -43,6 +43,14 @@ def _fuse(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     if resized is None:
         return None
     return [_resize(source, *resized, build)]
+
+
+def _kinds() -> tuple[ir.DataType, ...]:
+    """Of which ONNX Runtime has a Resize, on the CPU."""
+    import onnx_ir as ir
+
+    kinds = ir.DataType
+    return kinds.FLOAT, kinds.FLOAT16, kinds.INT32, kinds.INT8, kinds.UINT8
 
 
 def _chain(node: ir.Node) -> list[ir.Node]:

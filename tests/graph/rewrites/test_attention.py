@@ -243,3 +243,9 @@ def test_a_bias_behind_a_cut_is_raised_before_the_scale_is_folded() -> None:
     after = rewritten(before, RAISE_ELEMENTWISE, FOLD_SCALE)
     assert operators(after) == ["MatMul", "Add", "Reshape"]
     assert_same(before, after, {"x": normal(2, 5, 12)})
+
+
+def test_a_division_by_zero_is_left() -> None:
+    weights = {"w": normal(6, 6), "s": np.zeros((), np.float32)}
+    text = "g (float[b, 6, 6] x) => (float[b, 6, 6] y) { p = MatMul (x, w)  y = Div (p, s) }"
+    assert_left(graph_of(text, weights), FOLD_SCALE)

@@ -127,3 +127,8 @@ def test_another_count_is_left(old: str, new: str) -> None:
     text = text.replace(old, new)
     text = text.replace("(float[i, j, k] y)", "(double[i, j, k] y)") if "11" in new else text
     assert_left(proto_of(text, {}), FUSE_ANY)
+
+
+def test_a_comparison_of_texts_is_left() -> None:
+    text = 'g (string[n] x) => (bool[n] y) <string[1] word = {"a"}> { e = Equal (x, word)  y = Not (e) }'
+    assert_left(proto_of(text, {}, opset=19), FOLD_COMPARISON_WITH_ZERO)

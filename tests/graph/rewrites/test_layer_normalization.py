@@ -243,3 +243,10 @@ def test_statistics_along_two_axes_are_left() -> None:
         "q = Mul (e, e) v = ReduceMean <axes = [2]> (q) w = Add (v, epsilon) s = Sqrt (w) y = Div (d, s)"
     )
     assert_left(model(body), FUSE_LAYER_NORMALIZATION)
+
+
+def test_an_epsilon_that_widens_the_result_is_left() -> None:
+    text = """g (float[2, 8] x) => (float[1, 2, 8] y) <float[1, 1, 1] epsilon = {0.001}>
+        { m = ReduceMean <axes = [-1]> (x)  c = Sub (x, m)  q = Mul (c, c)  v = ReduceMean <axes = [-1]> (q)
+          e = Add (v, epsilon)  s = Sqrt (e)  y = Div (c, s) }"""
+    assert_left(proto_of(text, {}), FUSE_LAYER_NORMALIZATION)

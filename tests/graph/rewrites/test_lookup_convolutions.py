@@ -174,3 +174,12 @@ def test_what_would_be_no_gain_is_left_and_says_so(
     _, report = rewrite(proto, [FOLD_CONV_INTO_TABLES])
     assert not report.applied
     assert reason in next(iter(report.left.values()))
+
+
+def test_padding_that_no_tap_is_free_of_is_left_and_says_so() -> None:
+    """Two taps two steps apart, padded by one step on both sides: each reads a place of padding."""
+    text = Case(bias=False).text().replace("dilations = [1, 1]", "dilations = [1, 2]")
+    table, kernel = normal(ROWS, CHANNELS), normal(OUT, CHANNELS, 1, 2)
+    _, report = rewrite(proto_of(text, {"table": table, "w": kernel}), [FOLD_CONV_INTO_TABLES])
+    assert not report.applied
+    assert "no tap of it is free of padding" in next(iter(report.left.values()))

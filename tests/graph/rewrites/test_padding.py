@@ -169,3 +169,9 @@ def test_a_pad_that_several_layers_share_goes_with_the_last_of_them(last: str) -
     after = rewritten(before, FOLD_PAD, times=2)
     assert operators(after) == ["Conv", "Conv"]
     assert_same(before, after, {"x": normal(2, 2, 8, 9)})
+
+
+def test_a_pad_of_an_old_operator_set_is_left() -> None:
+    text = """g (float[1, 3, 8, 8] x) => (float[1, 4, 8, 8] y)
+        { p = Pad <pads = [0, 0, 1, 1, 0, 0, 1, 1]> (x)  y = Conv (p, w) }"""
+    assert_left(proto_of(text, {"w": normal(4, 3, 3, 3)}, opset=10), FOLD_PAD)

@@ -92,3 +92,8 @@ END = " s = Sqrt (w) n = Div (x, s) y = Mul (n, gamma)"
 )
 def test_what_differs_is_left(body: str) -> None:
     assert_left(model(body), FUSE_RMS_NORMALIZATION)
+
+
+def test_a_gamma_of_one_number_is_left() -> None:
+    body = f"{SQUARES['product']} {MEAN} s = Sqrt (w) n = Div (x, s) y = Mul (n, two)"
+    assert_left(model(body), FUSE_RMS_NORMALIZATION)

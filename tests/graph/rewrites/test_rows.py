@@ -73,3 +73,9 @@ def test_rows_that_are_something_else_are_left(old: str, new: str) -> None:
     used |= {"first": constants["first"]} if "(first" in graph else {}
     graph = graph.replace("float[p, q, r]", "float[p, q]") if "Transpose" in new else graph
     assert_left(proto_of(graph, used), UNFOLD_ROWS)
+
+
+def test_a_product_of_one_number_is_left() -> None:
+    text = """g (float x) => (float[4] y) <int64[2] row = {1, 1}, int64[1] flat = {4}>
+        { r = Reshape (x, row)  p = Gemm (r, w)  y = Reshape (p, flat) }"""
+    assert_left(proto_of(text, {"w": normal(1, 4)}), UNFOLD_ROWS)

@@ -176,3 +176,9 @@ def test_gather_counts_from_the_end_by_itself(condition: str, axis: int, kind: s
 )
 def test_other_choices_of_an_index_are_left(condition: str, chosen: str, size: int) -> None:
     assert_left(wrapped(condition, chosen, size), ELIMINATE_INDEX_WRAP)
+
+
+def test_a_size_that_widens_the_index_is_left() -> None:
+    text = """g (int64[3] i) => (float[1, 3, 4] y) <int64 zero = {0}, int64[1, 1] n = {5}>
+        { l = Less (i, zero)  a = Add (i, n)  w = Where (l, a, i)  y = Gather (table, w) }"""
+    assert_left(proto_of(text, {"table": normal(5, 4)}), ELIMINATE_INDEX_WRAP)

@@ -85,3 +85,12 @@ def test_five_axes_stay_tiles() -> None:
         <int64[1] four = {4}, int64[6] times = {1, 1, 1, 1, 2, 1}, int64[5] joined = {-1, 3, 4, 10, 2}>
         { a = Unsqueeze (x, four)  b = Tile (a, times)  y = Reshape (b, joined) }"""
     assert_left(proto_of(text, {}), FUSE_UPSAMPLING)
+
+
+@pytest.mark.parametrize("kind", ["int64", "bool", "double"])
+def test_types_without_a_kernel_stay_tiles(kind: str) -> None:
+    text = f"""
+        g ({kind}[n, 3, 4, 5] x) => ({kind}[p, q, s, t] y)
+        <int64[1] three = {{3}}, int64[5] times = {{1, 1, 1, 2, 1}}, int64[4] high = {{-1, 3, 8, 5}}>
+        {{ a = Unsqueeze (x, three)  b = Tile (a, times)  y = Reshape (b, high) }}"""
+    assert_left(proto_of(text, {}), FUSE_UPSAMPLING)

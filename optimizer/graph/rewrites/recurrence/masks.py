@@ -100,8 +100,8 @@ def _is_same(left: ir.Value | None, right: ir.Value | None, depth: int = 0) -> b
     left, right = _without_ones(left), _without_ones(right)
     if left is None or right is None or depth > _DEPTH:
         return False
-    contents = array(left), array(right)
-    if left is right or (contents[0] is not None and contents[0].size == 1 and contents[0] == contents[1]):
+    contents = [found for found in (array(left), array(right)) if found is not None and found.size == 1]
+    if left is right or (len(contents) == 2 and contents[0].item() == contents[1].item()):
         return True
     a, b = left.producer(), right.producer()
     if a is None or b is None or a.op_type != b.op_type or a.domain != b.domain:
