@@ -5,8 +5,9 @@
     Conv(x * s + t, W, b)       ->  Conv(x, W * s, b + sum W * t)       t only without padding
     (x + c) + d                 ->  x + (c + d)                         Mul alike
 
-BatchNormalization behind an activation arrives so. A shift above 16 stays: it may stand for inputs far from
-zero, of whose difference the products would lose the digits.
+BatchNormalization behind an activation arrives so. A shift stays where |t| or an output's sum |t W| is large:
+it may stand for inputs far from zero (Keras's Normalization), of whose difference the products lose the
+digits, sum |t W| * 2^-24 of them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-_LARGEST_SHIFT = 16.0
+_LARGEST_SHIFT, _LARGEST_SUM = 16.0, 64.0
 
 
 def _fold(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
@@ -50,9 +51,18 @@ def _fold(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
         inputs = (x, build.constant(np.asarray(scaled)), *node.inputs[2:])
         return [build(node.op_type, *inputs, **attributes_of(node))]
     shift = by_input if change.op_type == "Add" else -by_input
-    if np.abs(constant).max() > _LARGEST_SHIFT:
+    product = weight * shift
+    total = np.abs(product).sum(axis=_inputs_of(node, product)).max()
+    if np.abs(constant).max() > _LARGEST_SHIFT or total > _LARGEST_SUM:
         raise LeftAsItIs(f"a shift of {np.abs(constant).max():.3g} would lose digits")
-    return _shifted(node, x, weight * shift, build)
+    return _shifted(node, x, product, build)
+
+
+def _inputs_of(node: ir.Node, weight: Array) -> tuple[int, ...]:
+    """The axes of a weight that one output sums over."""
+    if node.op_type == "Conv":
+        return tuple(range(1, weight.ndim))
+    return (1,) if attribute(node, "transB", 0) == 1 else (0,)
 
 
 def _constant(change: ir.Node) -> tuple[ir.Value, Array] | None:
@@ -98,10 +108,7 @@ def _shifted(node: ir.Node, x: ir.Value, product: Array, build: Builder) -> Sequ
         padding = node.attributes["auto_pad"].as_string() if "auto_pad" in node.attributes else "NOTSET"
         if any(pads) or padding not in ("NOTSET", "VALID"):
             raise LeftAsItIs("its padding is not shifted")
-        extra = product.sum(axis=tuple(range(1, product.ndim)))  # [out]
-    else:
-        extra = product.sum(axis=1 if attribute(node, "transB", 0) == 1 else 0)
-    extra = extra.astype(product.dtype)
+    extra = product.sum(axis=_inputs_of(node, product)).astype(product.dtype)  # [out]
     if node.op_type == "MatMul":
         return [build("Add", build("MatMul", x, node.inputs[1]), build.constant(extra))]
     given = array(node.inputs[2]) if len(node.inputs) > 2 else None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from optimizer.graph.infer_sizes import axes_of
 from optimizer.graph.match import array, find, is_standard, number, op, variable
 from optimizer.graph.rewriter import Builder, Rewrite, attribute, single_use
+from optimizer.graph.sizes import fixed
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -58,7 +59,11 @@ def _any(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     if not axes or not single_use(found["count"]):
         return None
     flags = build("Cast", found["b"], to=int(ir.DataType.FLOAT))
-    return [build.reduce("ReduceMax", flags, axes, keepdims=attribute(sums, "keepdims", 1))]
+    largest = build.reduce("ReduceMax", flags, axes, keepdims=attribute(sums, "keepdims", 1))
+    sizes = [fixed(found["b"], axis) for axis in axes]
+    if all(sizes):
+        return [largest]
+    return [build("Relu", largest)]  # of no elements the maximum is -inf, and the sum 0
 
 
 FOLD_COMPARISON_WITH_ZERO = Rewrite("fold_comparison_with_zero", frozenset({"Not"}), _as_flag)

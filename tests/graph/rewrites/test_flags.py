@@ -32,6 +32,17 @@ def test_not_equal_to_zero_is_a_cast(kind: str, shape: str, order: str) -> None:
     assert_same(before, after, {"x": some(kind, *sizes)})
 
 
+def test_any_of_no_steps_is_false() -> None:
+    text = """g (bool[2, n] b) => (float[2] y) <float zero = {0}, int64[1] axes = {1}>
+        { f = Cast <to = 1> (b)  s = ReduceSum <keepdims = 0> (f, axes)  g = Greater (s, zero)
+          y = Cast <to = 1> (g) }"""
+    before = proto_of(text, {}, 18)
+    after = rewritten(before, FUSE_ANY)
+    assert operators(after) == ["Cast", "ReduceMax", "Relu"]
+    for steps in (0, 3):
+        assert_same(before, after, {"b": np.random.default_rng(0).random((2, steps)) < 0.3})
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
