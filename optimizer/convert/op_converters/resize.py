@@ -152,17 +152,15 @@ def _axes(formula: Formula, node: Any) -> tuple[_Axis, _Axis]:
 
 
 def _apply(formula: Formula, node: Any, rows: Operand, columns: Operand) -> None:
-    """Both products: [b, h, w, c] -> [b, H, w, c] -> [b, H, W, c]."""
-    images = formula.cast(node.input[0], _FLOAT)
-    name = node.input[0]
-    batch, height, width, channels = (formula.size(name, axis) for axis in range(4))
-    flat = formula("Reshape", images, formula.vector(batch, height, formula("Mul", width, channels)))
-    high = formula("MatMul", rows, flat)  # [b, H, w * c]
-    if isinstance(rows, str) or isinstance(width, str) or isinstance(channels, str):
-        back = formula.vector(batch, -1, width, channels)
-    else:  # so that the batch alone is free, which takes no node to compute
-        back = formula.vector(-1, rows.shape[0], width, channels)
-    formula.replace(node, formula("MatMul", columns, formula("Reshape", high, back)))
+    """Both products: [b, h, w, c] -> [b, c, h, w] -> [b, c, H, w] -> [b, c, H, W] -> [b, H, W, c].
+
+    With the channels first the second is one product for all rows, and the Transposes meet those of
+    neighbours.
+    """
+    images = formula("Transpose", formula.cast(node.input[0], _FLOAT), perm=[0, 3, 1, 2])
+    right = formula("Transpose", columns, perm=[1, 0]) if isinstance(columns, str) else columns.T  # [w, W]
+    wide = formula("MatMul", formula("MatMul", rows, images), right)
+    formula.replace(node, formula("Transpose", wide, perm=[0, 2, 3, 1]))
 
 
 @tf_op("ScaleAndTranslate")

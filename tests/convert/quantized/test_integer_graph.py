@@ -115,7 +115,7 @@ def grouped(groups: int, outputs: int, tail: str, zero_point: int = 0) -> onnx.M
           c = Conv <group = {groups}, pads = [1, 1, 1, 1]> (xf, wf, bf)  {tail} }}"""
     random = np.random.default_rng(rows)
     steps = random.uniform(0.001, 0.01, rows).astype(np.float32)
-    values: dict[str, np.ndarray[Any, Any]] = {
+    values: dict[str, NDArray[Any]] = {
         "w": random.integers(-100, 100, (rows, inputs, 3, 3)).astype(np.int8),
         "b": random.integers(-999, 999, rows).astype(np.int32),
         "sw": steps,
