@@ -73,7 +73,9 @@ def configure_logs(settings: Settings) -> None:
     ]
     is_json = settings.log_format == "json"
     # Plain tracebacks: one with all local variables takes seconds.
-    text = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    text = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
     renderer = structlog.processors.JSONRenderer() if is_json else text
     formatter = structlog.stdlib.ProcessorFormatter(
         processors=[

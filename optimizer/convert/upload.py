@@ -14,6 +14,7 @@ from optimizer.model import first_line
 
 SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 _GZIP = b"\x1f\x8b"
+_ZIP = b"PK\x03\x04"
 _MEMBERS_LOOKED_AT = 20_000
 _JSON_BYTES = 64 << 20
 
@@ -48,7 +49,7 @@ def is_archive(path: Path) -> bool:
         head = file.read(512)
     if head.startswith(_GZIP) or head[257:262] == b"ustar":
         return True
-    return head[:4] == b"PK\x03\x04" and not is_keras_archive(member_names(path))
+    return head[:4] == _ZIP and not is_keras_archive(member_names(path))
 
 
 def is_keras_archive(names: list[str]) -> bool:
@@ -128,6 +129,9 @@ def member_names(path: Path) -> list[str]:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 return archive.namelist()
+        with path.open("rb") as file:
+            if file.read(4) == _ZIP:
+                raise zipfile.BadZipFile("the end of the zip file is missing")
         names = []
         with tarfile.open(path, "r:*") as archive_tar:
             for member in archive_tar:

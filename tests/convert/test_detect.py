@@ -197,7 +197,7 @@ def test_a_model_file_is_left_where_it_is(tmp_path: Path) -> None:
         ),
         (field(1, field(5, b"2.4.1")) + field(2, graph_bytes()), UnsupportedModelError, r"\.meta file"),
         (b"\x89HDF\r\n\x1a\n" + bytes(50), InvalidModelError, "HDF5 file that is damaged"),
-        (b"PK\x03\x04" + bytes(50), InvalidModelError, "archive"),
+        (b"PK\x03\x04" + bytes(50), InvalidModelError, "the end of the zip file is missing"),
         (b"\x1f\x8b" + bytes(50), InvalidModelError, "archive"),
     ],
 )
