@@ -19,10 +19,10 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 from tf2onnx import optimizer, tf_loader, tfonnx, utils
-from tf2onnx.graph import Graph
 from tf2onnx.optimizer.global_pool_optimizer import GlobalPoolOptimizer
 
 from optimizer.convert import op_converters  # noqa: F401  # importing it fills tf2onnx's registry
+from optimizer.convert.insertion_order import in_order
 from optimizer.convert.loaders.argument_names import read_argument_names
 from optimizer.convert.naming import onnx_output_name, unique_names
 from optimizer.convert.parity.parity import mark_bfloat16
@@ -96,7 +96,7 @@ def _convert_savedmodel(request: _Request) -> onnx.ModelProto:
     with (
         _explained("tf2onnx could not convert the model", custom_operators=custom) as complaints,
         withheld_weights() as withheld,
-        _nodes_in_order(),
+        in_order(),
     ):
         graph_def, inputs, outputs, tables, names = tf_loader.from_saved_model(
             str(folder),
@@ -152,7 +152,7 @@ def convert_tflite(path: Path, names: Mapping[str, str]) -> onnx.ModelProto:
     """
     with (
         _explained("tf2onnx could not convert the TFLite file") as complaints,
-        _nodes_in_order(),
+        in_order(),
         convertible(path) as written,
     ):
         complaints.wiring = lambda: read_tflite_graph(path)
@@ -237,24 +237,6 @@ def _explained(what: str, *, custom_operators: bool = False) -> Iterator[_Compla
         ) from error
     finally:
         logger.removeHandler(complaints)
-
-
-@contextlib.contextmanager
-def _nodes_in_order() -> Iterator[None]:
-    """Let tf2onnx walk a graph's nodes by name: it keeps them in sets, which go by their addresses.
-
-    Else two conversions of one model differ in names, and even in what the optimizers merge.
-    """
-    unordered = Graph.extract_sub_graph_nodes
-
-    def ordered(self: Any, *arguments: Any, **options: Any) -> list[Any]:
-        return sorted(unordered(self, *arguments, **options), key=lambda node: node.name)
-
-    Graph.extract_sub_graph_nodes = ordered
-    try:
-        yield
-    finally:
-        Graph.extract_sub_graph_nodes = unordered
 
 
 class _SpatialPoolOptimizer(GlobalPoolOptimizer):  # type: ignore[misc]  # tf2onnx has no types
