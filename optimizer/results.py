@@ -9,7 +9,7 @@ from optimizer.options import Options
 from optimizer.rewriting import Counts as Counts
 from optimizer.rewriting import Simplification as Simplification
 from optimizer.steps import Recipe
-from optimizer.timings import Profile
+from optimizer.timings import FloatIsland, Profile
 
 Dimension = int | str | None
 Format = Literal[
@@ -167,16 +167,6 @@ class Quality(Options):
     """In words: "750 check samples", "selected on the same 100 samples", "generated inputs"."""
     note: str = ""
     """What is wrong with the output, where it cannot be compared: NaN, another shape."""
-
-
-class FloatIsland(Options):
-    """Float operators between integer kernels of a quantized model, conversions there and back included."""
-
-    operators: tuple[str, ...]
-    """Operator and name of each; empty where there is nothing but a conversion."""
-    time_ms: float
-    share: float
-    """Of the time of all kernels, 0 to 1."""
 
 
 class Measurement(Options):

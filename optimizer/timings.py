@@ -70,3 +70,13 @@ class Profile(Options):
     """By layer of the model: the folders of the names of its nodes."""
     rewrites: tuple[TimeRow, ...] = ()
     """By rewrite, all layers that it touched; a layer that several rewrites touched counts for each."""
+
+
+class FloatIsland(Options):
+    """Float operators between integer kernels of a quantized model, conversions there and back included."""
+
+    operators: tuple[str, ...]
+    """Operator and name of each; empty where there is nothing but a conversion."""
+    time_ms: float
+    share: float
+    """Of the time of all kernels, 0 to 1."""

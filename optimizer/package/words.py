@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from optimizer.evaluate import VERDICTS, metric_family
-from optimizer.results import FloatIsland, Interval, Quality
+from optimizer.results import Interval, Quality
+from optimizer.timings import FloatIsland
 
 NOTHING = "-"
 """What a cell shows where nothing was measured."""

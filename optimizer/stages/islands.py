@@ -10,10 +10,11 @@ from pydantic import TypeAdapter
 from optimizer.benchmark import LaunchRequest, MeasureSettings, time_per_operator
 from optimizer.isolation import Reporter, run_nested
 from optimizer.quantize.islands import find_islands
-from optimizer.results import Candidate, FloatIsland
+from optimizer.results import Candidate
 from optimizer.stages.launch import LAUNCH_TIMEOUT_S
 from optimizer.stages.profile import with_names
 from optimizer.steps import QuantizeStatic
+from optimizer.timings import FloatIsland
 from optimizer.workspace import StageRequest
 
 _ISLANDS = TypeAdapter(tuple[FloatIsland, ...])

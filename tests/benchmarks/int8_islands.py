@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from optimizer import Data, Goal, Outcome, Run, optimize
 from optimizer.benchmark import describe_machine
 from optimizer.demo.digits import Split, load_digits
-from optimizer.results import FloatIsland, Interval
+from optimizer.results import Interval
+from optimizer.timings import FloatIsland
 
 if TYPE_CHECKING:
     import keras

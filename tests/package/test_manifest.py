@@ -148,7 +148,7 @@ def test_a_float_baseline_is_right_anywhere(outcome: Outcome) -> None:
     ("operators", "runtime", "cpu", "words"),
     [
         ({"QLinearConv": 3, "DequantizeLinear": 1}, "TFLite", "any", "8-bit integers, as in the upload"),
-        ({"com.microsoft.MatMulNBits": 2}, "TensorFlow", "any", "4 bits, as in the upload (MatMulNBits"),
+        ({"MatMulNBits": 2}, "TensorFlow", "any", "4 bits, as in the upload (MatMulNBits"),
         ({"ConvInteger": 1}, "ONNX Runtime", "as the upload", "can saturate on x86-64 CPUs without VNNI"),
         ({"Conv": 1, "MatMul": 2}, "TensorFlow", "any", "All weights are floating-point numbers."),
     ],

@@ -5,7 +5,8 @@ import pytest
 
 from optimizer.package import render_report, write_package
 from optimizer.package.report import tiles
-from optimizer.results import Choice, FloatIsland, Interval, Outcome
+from optimizer.results import Choice, Interval, Outcome
+from optimizer.timings import FloatIsland
 from optimizer.workspace import Workspace
 
 VOID = {"meta", "br", "link", "img", "wbr"}

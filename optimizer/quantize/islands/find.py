@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from optimizer.results import FloatIsland
-from optimizer.timings import NodeTime
+from optimizer.timings import FloatIsland, NodeTime
 
 _CONVERSIONS = frozenset({"DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"})
 _INTEGERS = frozenset({"int8", "uint8"})
