@@ -201,10 +201,10 @@ def _unbatched(accepted: list[_Attempt], session: Session) -> frozenset[str]:
 def _no_run(attempt: _Attempt, prepared: Prepared, *, generated: bool) -> OptimizerError:
     """The error for a model that one of the two does not run."""
     if attempt.refused_by == "ONNX Runtime":
-        return UnsupportedModelError(
-            f"The converted model does not run: {attempt.reason}.",
-            hint="Hand in the model in another format (SavedModel, .keras, ONNX).",
-        )
+        hint = "Hand in the model in another format (SavedModel, .keras, ONNX)."
+        if generated:  # TensorFlow gives empty outputs for sequences that are too short, ONNX Runtime stops
+            hint = f"The inputs were made up: give samples of the length that the model is for. Else: {hint}"
+        return UnsupportedModelError(f"The converted model does not run: {attempt.reason}.", hint=hint)
     hint = "Check the data against the model's inputs."
     if generated:
         hint = "The inputs were made up from the model's input specs; give calibration samples instead."
