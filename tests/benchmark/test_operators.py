@@ -114,6 +114,17 @@ def test_where_a_loop_cannot_pay_the_rest_is_a_share_of_what_stands_beside_it() 
     }
 
 
+def test_a_loop_whose_body_takes_all_of_its_time_does_not_hide_the_cost_of_a_call() -> None:
+    run = calls(("Gemm", 0, 10), ("Loop", 10, 20), ("Tanh", 10, 4), ("Relu", 14, 16))
+    times = summed_up([run] * 4, latency_ms=0.014)  # 4 a call, of 30 in all: 6 + 0 + 0 + 12 are left
+    assert {one.node: pytest.approx(one.time_ms) for one in times.nodes} == {
+        "Gemm": 0.006,
+        "Loop": 0.0,
+        "Tanh": 0.0,
+        "Relu": 0.008,
+    }
+
+
 def test_an_interrupted_run_does_not_count() -> None:
     usual, interrupted = calls(("MatMul", 0, 10)), calls(("MatMul", 0, 9000))
     times = summed_up([usual] * 6 + [interrupted] * 2, latency_ms=1.0)
