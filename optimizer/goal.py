@@ -52,7 +52,7 @@ class Goal(Options):
     """Intra-operator threads; left out: the cores that this process may use, container quota included."""
 
     time_budget_s: float = Field(default=300.0, gt=0.0, allow_inf_nan=False)
-    """Seconds after which no further candidate is made."""
+    """Seconds that may go into making candidates; then no further one is made, but the first always is."""
 
     techniques: tuple[Technique, ...] = ("simplification", "quantization", "precision")
     """Which kinds of step may be used, of simplification, quantization and precision; several with commas."""

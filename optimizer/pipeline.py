@@ -117,7 +117,8 @@ def optimize(
             goal=goal,
         )
         driver = Driver(request, run, finished)
-        spent_s = driver.run_stages(PREPARATION)
+        driver.run_stages(PREPARATION)
+        spent_s = 0.0  # of the time budget: it counts from the first candidate, which is made in any case
         for recipe in files.read("plan", Plan).recipes:
             spent_s += driver.make_candidate(recipe, over_budget=spent_s > goal.time_budget_s)
         driver.run_stages(JUDGEMENT)
@@ -143,7 +144,7 @@ def convert_to_onnx(  # noqa: PLR0913  # the last one is seldom given
         data: Samples to compare on; generated inputs otherwise.
         goal: Only `signature`, `outputs`, `opset`, `fixed_shapes` and `onnxruntime_extensions` count.
         run: Progress, cancellation, limits.
-        simplify: Write the file that `inspect_model` counts after cleaning; else as the converter wrote it.
+        simplify: Write the file that `inspect_model` counts after rewriting; else as the converter wrote it.
 
     Returns:
         The format found, inputs and outputs, the measured parity, and what was rewritten.
@@ -171,7 +172,7 @@ def convert_to_onnx(  # noqa: PLR0913  # the last one is seldom given
 def inspect_model(
     model: Path | str, goal: Goal | None = None, run: Run | None = None, *, profile: bool = False
 ) -> Inspection:
-    """Say what a model is: its inputs and outputs, and what its graph holds before and after cleaning.
+    """Say what a model is: its inputs and outputs, and what its graph holds before and after rewriting.
 
     Args:
         model: As for `optimize`.

@@ -88,7 +88,7 @@ class PlainConversion(Options):
 
 
 class Inspection(Options):
-    """What a model is: its inputs and outputs, and what its graph holds before and after cleaning."""
+    """What a model is: its inputs and outputs, and what its graph holds before and after rewriting."""
 
     conversion: Conversion
     simplification: Simplification | None

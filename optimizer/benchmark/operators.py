@@ -2,8 +2,10 @@
 
     own[i, run]  = duration of the node's calls - duration of what ran inside them     a Loop without its body
     own[i]       = mean of the middle half over runs of own[i, run]
-    cost         = the least of own[i] / calls[i], at most (sum(own) - latency) / sum(calls)
-    time[i]      = (own[i] - calls[i] * cost) * k               with k <= 1 so that sum(time) <= latency
+    cost         = the least of own[i] / calls[i], at most (sum(own) - latency) / sum(calls)   i holds no body
+    rest[i]      = max(own[i] - calls[i] * cost, 0)
+    time[i]      = rest[i] * k                                  with k <= 1 so that sum(time) <= latency,
+                                                                k = 1 outside of loops wherever that suffices
 
 ONNX Runtime's profiler takes some 2 microseconds in each call that it times, ten times what a small kernel
 takes; it also slows the kernels, and its clock counts whole microseconds. So the latency is measured without
@@ -18,7 +20,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,15 +100,19 @@ def summed_up(runs: Sequence[Sequence[KernelCall]], latency_ms: float) -> Operat
     calls: dict[Node, int] = defaultdict(int)
     types: dict[Node, tuple[str, ...]] = {}
     own_us: dict[Node, list[float]] = defaultdict(lambda: [0.0] * len(runs))
+    loops: set[Node] = set()
+    bodies: set[Node] = set()
     for number, run in enumerate(runs):
         for call in run:
             calls[call.node, call.op_type] += 1
             types[call.node, call.op_type] = call.input_types
-        for call, time_us in _own_times(run):
+        for call, time_us, holds, is_held in _own_times(run):
             own_us[call.node, call.op_type][number] += time_us
+            loops.update([(call.node, call.op_type)] if holds else ())
+            bodies.update([(call.node, call.op_type)] if is_held else ())
     calls_per_run = {node: count / len(runs) for node, count in calls.items()}
     measured_ms = {node: _middle_mean(own_us[node]) / 1e3 for node in calls}
-    times_ms = _without_profiler(measured_ms, calls_per_run, latency_ms)
+    times_ms = _without_profiler(measured_ms, calls_per_run, latency_ms, loops, bodies)
     return OperatorTimes(
         latency_ms=latency_ms,
         profiler_ms=sum(measured_ms.values()) - sum(times_ms.values()),
@@ -146,22 +152,26 @@ def with_connections(times: OperatorTimes, graph: onnx.GraphProto) -> OperatorTi
     return times.model_copy(update={"nodes": (*nodes, *bodies)})
 
 
-def _own_times(run: Sequence[KernelCall]) -> Iterator[tuple[KernelCall, float]]:
-    """Each call with its time without what ran inside it, and without the profiler between those calls."""
+def _own_times(run: Sequence[KernelCall]) -> Iterator[tuple[KernelCall, float, bool, bool]]:
+    """Each call, and its time without what ran inside it and without the profiler between.
+
+    Then whether other calls ran inside it, and whether it ran inside another.
+    """
     gap_us = _gap_us(run)
     holding: list[tuple[KernelCall, list[float]]] = []  # the calls that hold the current one, with its likes
+
+    def finished() -> tuple[KernelCall, float, bool, bool]:
+        call, inside_us = holding.pop()
+        return call, max(call.duration_us - sum(inside_us), 0.0), bool(inside_us), bool(holding)
+
     for call in run:
         while holding and call.start_us >= holding[-1][0].start_us + holding[-1][0].duration_us:
-            yield _without(*holding.pop())
+            yield finished()
         if holding:
             holding[-1][1].append(call.duration_us + gap_us)
         holding.append((call, []))
     while holding:
-        yield _without(*holding.pop())
-
-
-def _without(call: KernelCall, inside_us: Sequence[float]) -> tuple[KernelCall, float]:
-    return call, max(call.duration_us - sum(inside_us), 0.0)
+        yield finished()
 
 
 def _gap_us(run: Sequence[KernelCall]) -> float:
@@ -180,13 +190,26 @@ def _middle_mean(values: Sequence[float]) -> float:
 
 
 def _without_profiler(
-    measured_ms: Mapping[Node, float], calls: Mapping[Node, float], latency_ms: float
+    measured_ms: Mapping[Node, float],
+    calls: Mapping[Node, float],
+    latency_ms: float,
+    loops: Set[Node],
+    bodies: Set[Node],
 ) -> dict[Node, float]:
     """Each node's time without what the profiler cost; see the formula above."""
     excess_ms = max(sum(measured_ms.values()) - latency_ms, 0.0)
-    least_ms = min((time_ms / calls[node] for node, time_ms in measured_ms.items()), default=0.0)
+    # A loop's own time is a difference, which may be next to nothing: it tells no cost.
+    each_ms = (time_ms / calls[node] for node, time_ms in measured_ms.items() if node not in loops)
+    least_ms = min(each_ms, default=0.0)
     cost_ms = min(least_ms, excess_ms / max(sum(calls.values()), 1.0))
-    times_ms = {node: time_ms - calls[node] * cost_ms for node, time_ms in measured_ms.items()}
-    left_ms = sum(times_ms.values())
-    share = min(latency_ms / left_ms, 1.0) if left_ms > 0 else 1.0
-    return {node: time_ms * share for node, time_ms in times_ms.items()}
+    rest_ms = {node: max(time_ms - calls[node] * cost_ms, 0.0) for node, time_ms in measured_ms.items()}
+    looped = loops | bodies
+    outside_ms = sum(time_ms for node, time_ms in rest_ms.items() if node not in looped)
+    outside = _share(latency_ms, outside_ms)
+    inside = _share(latency_ms - outside * outside_ms, sum(rest_ms.values()) - outside_ms)
+    return {node: time_ms * (inside if node in looped else outside) for node, time_ms in rest_ms.items()}
+
+
+def _share(allowed_ms: float, found_ms: float) -> float:
+    """The factor that keeps a time within what it may be; it lengthens none."""
+    return min(max(allowed_ms, 0.0) / found_ms, 1.0) if found_ms > 0 else 1.0

@@ -131,11 +131,12 @@ def show_inspection(inspection: Inspection) -> None:
 
 
 def show_simplification(simplification: Simplification, rewritten: Rewritten | None = None) -> None:
-    """Print what the graph holds after cleaning, which is what `convert` writes."""
+    """Print what the graph holds after rewriting, which is what `convert` writes."""
     before, after = simplification.before, simplification.after
     macs = "unknown" if after.macs is None else f"{after.macs:,}"
+    noun = "node" if before.nodes == 1 else "nodes"
     say(
-        f"  {before.nodes} nodes ({after.nodes} after cleaning), {after.parameters:,} parameters, "
+        f"  {before.nodes} {noun} ({after.nodes} after rewriting), {after.parameters:,} parameters, "
         f"{macs} MACs, {after.file_bytes:,} bytes"
     )
     operators = ", ".join(f"{name} {count}" for name, count in after.operators.items())
@@ -187,7 +188,8 @@ def show_conversion(result: Inspection) -> None:
         return
     if simplification.changes:
         difference = simplification.max_relative_difference
-        say(f"Rewritten at no loss: no output moved by more than {difference:.2g} of its range.")
+        moved = f" by more than {difference:.2g} of its range" if difference else ""
+        say(f"Rewritten at no loss: no output moved{moved}.")
     else:
         say(" ".join(("Nothing was rewritten.", *simplification.refusals)))
     show_simplification(simplification)

@@ -5,6 +5,8 @@
     model/block/dense/Tensordot/Prod    the same: TensorFlow writes some functions as several operators
     Conv__349                           the layer of its weight, else of what reads it
 
+    StatefulPartitionedCall/model/gru/while/add    gru, as `scopes` reads what TensorFlow writes
+
 Exporters name nodes like paths, and whoever makes a new node of old ones begins its name with one of theirs.
 """
 
@@ -15,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from optimizer.graph.scopes import Scopes, is_called, without_calls
 from optimizer.graph.structure import all_graphs, all_nodes
 
 if TYPE_CHECKING:
@@ -45,6 +48,8 @@ class Layers:
             for name in node.input:
                 self._readers.setdefault(name, []).append(node)
         self._weights = {tensor.name for graph in all_graphs(model.graph) for tensor in graph.initializer}
+        names = [node.name for node in nodes]
+        self._scopes = Scopes(names) if any(map(is_called, names)) else None
         self._root = _common_folder(filter(None, (_folder(node.name) for node in nodes)))
 
     def layer_of(self, name: str) -> str | None:
@@ -85,6 +90,8 @@ class Layers:
         return None
 
     def _short(self, folder: str) -> str:
+        if self._scopes is not None:
+            return self._scopes.layer_of(f"{folder}/") or without_calls(folder)
         if folder == self._root:
             return folder.rpartition("/")[2]
         return folder.removeprefix(f"{self._root}/") if self._root else folder

@@ -43,6 +43,7 @@ class StepResult(Options):
     """What a step hands back to the workflow."""
 
     seconds: float = 0.0
+    """That count against the job's time budget: those of making a candidate."""
     then: tuple[Entry, ...] = ()
     """Steps to run next, before those that were planned."""
     ended: bool = False
@@ -71,7 +72,7 @@ class Runner:
         Args:
             job_id: The job.
             planned: The step, an `Entry` as JSON; another version may have planned it.
-            spent_s: Seconds that the job's stages ran so far; they count against its time budget.
+            spent_s: Seconds of its time budget that the job's candidates took so far.
 
         Raises:
             StageInterrupted: If the job was cancelled or the server stops; the step has not ended then.
@@ -166,7 +167,8 @@ class Runner:
                 self._publish(job)
                 return StepResult(ended=True)
             case _:
-                return StepResult(seconds=self._run_stage(job, entry, spent_s, cancel))
+                seconds = self._run_stage(job, entry, spent_s, cancel)
+                return StepResult(seconds=seconds if entry.recipe else 0.0)
 
     def _candidates(self, job: Job) -> tuple[Entry, ...]:
         plan = self.folder_of(job.id).workspace().read("plan", Plan)

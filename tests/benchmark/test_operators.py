@@ -38,6 +38,22 @@ g (float[64, 64] x) => (float[64, 64] y) {
 }
 """  # noqa: E501  # a graph in ONNX's text form
 
+SMALL_STEPS = """
+<ir_version: 8, opset_import: ["": 17]>
+g (float[128, 128] x, float[2] s) => (float[128, 128] y, float[2] t) {
+  a = MatMul (x, x)
+  y = MatMul (a, x)
+  steps = Constant <value = int64 {150}> ()
+  yes = Constant <value = bool {1}> ()
+  [loop] t = Loop (steps, yes, s) <body = b (int64 i, bool go, float[2] h) => (bool on, float[2] next) {
+    on = Identity (go)
+    u = Tanh (h)
+    v = Abs (u)
+    next = Add (v, h)
+  }>
+}
+"""
+
 
 def calls(*each: tuple[str, int, int]) -> list[KernelCall]:
     """Calls of nodes that are named like their operators: name, start, duration."""
@@ -75,6 +91,40 @@ def test_a_profiler_that_slows_the_kernels_slows_all_by_the_same_share() -> None
     }
 
 
+def test_a_loop_and_its_body_pay_for_the_profiler_before_what_stands_beside_them() -> None:
+    # In all 10 + 8 + 82 = 100; the loop's own 82 is what the profiler does between the calls of its body.
+    run = calls(("Gemm", 0, 10), ("Loop", 10, 90), ("Tanh", 60, 4), ("Tanh", 64, 4))
+    times = summed_up([run] * 4, latency_ms=0.024)  # 4 a call for what costs nothing: 6 + 0 + 78 are left
+    assert {one.node: pytest.approx(one.time_ms) for one in times.nodes} == {
+        "Gemm": 0.006,
+        "Loop": 0.018,
+        "Tanh": 0.0,
+    }
+    assert times.profiler_ms == pytest.approx(0.076)
+
+
+def test_where_a_loop_cannot_pay_the_rest_is_a_share_of_what_stands_beside_it() -> None:
+    run = calls(("Gemm", 0, 14), ("Conv", 14, 24), ("Loop", 38, 22), ("Tanh", 40, 4), ("Tanh", 44, 4))
+    times = summed_up([run] * 4, latency_ms=0.015)  # 4 a call: 10 + 20 + 10 + 0 are left, twice what may be
+    assert {one.node: pytest.approx(one.time_ms) for one in times.nodes} == {
+        "Gemm": 0.005,
+        "Conv": 0.010,
+        "Loop": 0.0,
+        "Tanh": 0.0,
+    }
+
+
+def test_a_loop_whose_body_takes_all_of_its_time_does_not_hide_the_cost_of_a_call() -> None:
+    run = calls(("Gemm", 0, 10), ("Loop", 10, 20), ("Tanh", 10, 4), ("Relu", 14, 16))
+    times = summed_up([run] * 4, latency_ms=0.014)  # 4 a call, of 30 in all: 6 + 0 + 0 + 12 are left
+    assert {one.node: pytest.approx(one.time_ms) for one in times.nodes} == {
+        "Gemm": 0.006,
+        "Loop": 0.0,
+        "Tanh": 0.0,
+        "Relu": 0.008,
+    }
+
+
 def test_an_interrupted_run_does_not_count() -> None:
     usual, interrupted = calls(("MatMul", 0, 10)), calls(("MatMul", 0, 9000))
     times = summed_up([usual] * 6 + [interrupted] * 2, latency_ms=1.0)
@@ -99,6 +149,20 @@ def test_the_body_of_a_loop_is_timed_step_by_step(tmp_path: Path) -> None:
     found = {one.node: one for one in times.nodes}
     assert (found["product"].calls, found["curve"].calls, found["loop"].calls) == (7, 7, 1)
     assert found["loop"].time_ms < 0.5 * (found["product"].time_ms + found["curve"].time_ms)
+
+
+def test_a_product_takes_as_long_beside_a_loop_of_small_steps_as_without_it(tmp_path: Path) -> None:
+    beside, alone = tmp_path / "beside.onnx", tmp_path / "alone.onnx"
+    model = parser.parse_model(SMALL_STEPS)
+    onnx.save(model, str(beside))
+    [loop] = (node for node in model.graph.node if node.op_type == "Loop")
+    model.graph.node.remove(loop)
+    del model.graph.output[1:]
+    onnx.save(model, str(alone))
+    both = time_per_operator(LaunchRequest(models=(beside, alone), budget_s=0.1))
+    first, second = (times.by_operator()["MatMul"] for times in both)
+    assert both[0].profiler_ms > both[0].latency_ms / 2  # the loop under the profiler takes far longer
+    assert 0.5 < first / second < 2.0
 
 
 def test_nodes_are_connected_in_the_order_of_their_graph_and_those_of_bodies_come_last(

@@ -18,7 +18,8 @@ from optimizer import Data, Goal, Run, convert_to_onnx, optimize
 from optimizer.claim import open_workspace
 from optimizer.errors import InvalidDataError, InvalidOptionsError
 from optimizer.isolation import StageCancelledError, StageEvent
-from optimizer.results import Outcome
+from optimizer.results import Candidate, Outcome, Plan
+from optimizer.workspace import Workspace
 
 MEASURING = {
     "measure",
@@ -108,6 +109,23 @@ def test_a_candidate_that_fails_costs_itself_and_not_the_job(upload: Upload, tmp
     assert any(killed["measure"] in notice and "SIGKILL" in notice for notice in outcome.notices)
     assert set(killed.values()) <= outcome.confirmation.chosen.rejected.keys()
     assert any(candidate.measurement for candidate in outcome.candidates)
+
+
+def test_the_first_candidate_is_made_however_small_the_time_budget(upload: Upload, tmp_path: Path) -> None:
+    goal, workspace, cancel = Goal(threads=1, time_budget_s=0.001), tmp_path / "work", threading.Event()
+    run = Run(
+        on_event=lambda event: cancel.set() if event.stage == "evaluate" else None,
+        cancel=cancel,
+        workspace=workspace,
+    )
+    with pytest.raises(StageCancelledError):
+        optimize(upload.model, tmp_path / "out", goal=goal, run=run)
+    files = Workspace(workspace)
+    first, *others = (
+        files.read(f"candidates/{recipe.name}", Candidate) for recipe in files.read("plan", Plan).recipes
+    )
+    assert first.refused is None
+    assert {other.refused for other in others} == {"was not made: the time budget of 0.001 s was used up"}
 
 
 def test_a_result_that_another_stage_forged_does_not_count(upload: Upload, tmp_path: Path) -> None:

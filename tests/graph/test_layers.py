@@ -67,6 +67,21 @@ def test_pytorch_names_begin_with_a_slash() -> None:
     assert layers.layer_of("/head/Gemm") == "head"
 
 
+def test_a_layer_of_keras_is_one_row_with_its_loop() -> None:
+    call = "StatefulPartitionedCall/functional_1"
+    model = graph(
+        (f"{call}/emb_1/GatherV2", ["x"], "e"),
+        (f"{call}/gru_1/transpose", ["e"], f"{call}/gru_1/transpose:0"),
+        ("functional_1/gru_1/while/gru_cell_1/MatMul", [f"{call}/gru_1/transpose:0"], "m"),
+        ("Reshape__7", ["m"], "r"),
+        (f"{call}/fc_1/Tensordot/MatMul", ["r"], "f"),
+        (f"{call}/Cast", ["f"], "y"),
+    )
+    names = [*(node.name for node in model.graph.node), f"{call}/gru_1/transpose:0/GRU_3"]
+    layers = ["emb", "gru", "gru", "fc", "fc", "functional_1", "gru"]
+    assert list(map(Layers(model).layer_of, names)) == layers
+
+
 def test_nodes_without_names_are_told_by_their_values() -> None:
     layers = Layers(graph(("", ["x"], "sum"), ("", ["sum"], "total")))
     assert layers.layer_of("sum") == "sum"

@@ -42,7 +42,7 @@ def prepare_savedmodel(
     if not names and signature is not None:
         raise InvalidOptionsError(
             f"The SavedModel has no signature {signature!r}; it has none at all.",
-            hint="Leave out the option `signature`: then the model's call function is converted.",
+            hint="Leave out the option `signature` (--signature): its call function is converted then.",
         )
     chosen = choose_signature("SavedModel", names, signature) if names else "serve"
     for part in ("inputs", "outputs") if names else ():

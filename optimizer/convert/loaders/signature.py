@@ -23,7 +23,8 @@ def choose_signature(what: str, names: Sequence[str], asked: str | None) -> str:
     listed = ", ".join(names)
     if asked is not None:
         if asked not in names:
-            hint = f"It has these: {listed}." if names else "It has none: leave out the option `signature`."
+            none = "It has none: leave out the option `signature` (--signature)."
+            hint = f"It has these: {listed}." if names else none
             raise InvalidOptionsError(f"The {what} has no signature {asked!r}.", hint=hint)
         return asked
     if len(names) == 1:
@@ -32,5 +33,5 @@ def choose_signature(what: str, names: Sequence[str], asked: str | None) -> str:
         return _DEFAULT
     raise InvalidOptionsError(
         f"The {what} has several signatures and no {_DEFAULT}: {listed}.",
-        hint="Name the one to optimize with the option `signature`.",
+        hint="Name the one to optimize with the option `signature` (--signature).",
     )

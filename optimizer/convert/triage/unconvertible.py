@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from optimizer.convert.triage.numeric_start import first_numbers
 from optimizer.convert.triage.wiring import CONSTANTS, INPUTS, PASSING, Node, Wiring, node_meant, read_graph
 from optimizer.convert.triage.workarounds import comes_before_model, without_layer, workarounds
 from optimizer.errors import UnsupportedModelError
+from optimizer.graph.scopes import Scopes
 from optimizer.runtime.extensions import DOMAIN, PACKAGE
 
 _SHOWN = 3
@@ -38,10 +38,6 @@ _REMOVED = frozenset(
         "VarHandleOp",
         "input",
     }
-)
-# Scopes of function calls, and those that loops and branches open.
-_NO_LAYER = re.compile(
-    r"((Stateful)?PartitionedCall|map|map_fn|scan|while|cond|body|then_branch|else_branch)(_\d+)?"
 )
 
 
@@ -115,7 +111,7 @@ def unconvertible(
         nodes = (node_meant(fault.node, fault.operator, wiring) for fault in faults)
         cut = first_numbers(wiring, [node.name for node in nodes if node])
         lines += _cut(wiring, cut)
-    begins_in = tuple(layer_of(tensor, () if wiring is None else wiring.needed) for tensor in cut)
+    begins_in = tuple(map(_scopes(wiring).layer_of, cut))
     hint = workarounds(counts)
     if not custom_operators and counts.keys() <= _with_converter(DOMAIN):
         hint = f"{_LIBRARY_HINT} {hint}"
@@ -133,7 +129,7 @@ def _line(fault: Fault, count: int, wiring: Wiring | None) -> str:
     """operator (node N, layer L, and 2 more nodes): chain. Reason."""
     node = None if wiring is None else node_meant(fault.node, fault.operator, wiring)
     place = [f"node {fault.node}"]
-    layer = layer_of(fault.node, () if wiring is None else wiring.needed)
+    layer = _scopes(wiring).layer_of(fault.node)
     place += [f"layer {layer}"] if layer else []
     place += [f"and {count - 1} more nodes" if count > 2 else "and one more node"] if count > 1 else []
     chain = "" if wiring is None or node is None else f": {surroundings(node, wiring)}"
@@ -141,31 +137,8 @@ def _line(fault: Fault, count: int, wiring: Wiring | None) -> str:
     return f"- {fault.operator} ({', '.join(place)}){chain}{reason}"
 
 
-def layer_of(node: str, others: Iterable[str]) -> str:
-    """The layer that made a node, by the names of its scopes, which Keras gives its layers.
-
-    Args:
-        node: The name of a node, or the names of several that a TFLite file joins.
-        others: Nodes of the same model: a scope that all of them share is the model itself.
-
-    >>> layer_of("StatefulPartitionedCall/model/hashing/StringToHashBucketFast", ["model/dense/MatMul"])
-    'hashing'
-    """
-    scopes = _scopes(node)
-    if len(scopes) < 2:
-        return ""  # outside of Keras, operators open scopes as well
-    known = [each for each in map(_scopes, others) if each]
-    if all(part.endswith("_1") for each in known for part in each[:2]):
-        scopes = [part.removesuffix("_1") for part in scopes]  # Keras 3 opens each scope twice
-    shared = {each[0] for each in known}
-    return "/".join(scopes[1:] if len(shared) < 2 else scopes)
-
-
-def _scopes(node: str) -> list[str]:
-    """The scopes around a node, without calls of functions and without those that operators open."""
-    parts = [part for part in node.partition(";")[0].split("/")[:-1] if not _NO_LAYER.fullmatch(part)]
-    end = next((index for index, part in enumerate(parts) if part[:1].isupper()), len(parts))
-    return parts[:end]
+def _scopes(wiring: Wiring | None) -> Scopes:
+    return Scopes(() if wiring is None else wiring.needed)
 
 
 def surroundings(node: Node, wiring: Wiring) -> str:

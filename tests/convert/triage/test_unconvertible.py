@@ -15,7 +15,7 @@ from op_models import save_function
 from optimizer.convert.scan.savedmodel import read_savedmodel
 from optimizer.convert.tf2onnx_tool import convert_savedmodel
 from optimizer.convert.triage.numeric_start import first_numbers
-from optimizer.convert.triage.unconvertible import find_unconvertible, layer_of
+from optimizer.convert.triage.unconvertible import find_unconvertible
 from optimizer.convert.triage.wiring import read_graph
 from optimizer.convert.triage.workarounds import comes_before_model, workarounds
 from optimizer.errors import UnsupportedModelError
@@ -215,21 +215,6 @@ def open_session_of(proto: Any, folder: Path) -> Any:
 
 def test_nothing_is_said_of_a_model_that_converts(plain: Path) -> None:
     assert find_unconvertible(plain, "serving_default") is None
-
-
-@pytest.mark.parametrize(
-    ("node", "layer"),
-    [
-        ("StatefulPartitionedCall/model/block/attention/einsum/Einsum", "block/attention/einsum"),
-        ("model/words/StringSplit/StringSplitV2", "words"),
-        ("model/PartitionedCall_2/words/while/body/StringSplit", "words"),
-        ("model/words/Add;model/words/Mul", "words"),
-        ("words/StringSplit", ""),
-        ("StringSplit", ""),
-    ],
-)
-def test_scopes_of_calls_operators_and_the_model_are_no_layer(node: str, layer: str) -> None:
-    assert layer_of(node, ["model/dense/MatMul", node]) == layer
 
 
 def test_advice_is_given_once_a_family() -> None:

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+from small_outcomes import OUTCOME
+
+from optimizer.cli.terminal import show_conversion, show_simplification
+from optimizer.results import Inspection, Simplification
+from optimizer.rewriting import Counts
+
+ONE = Counts(nodes=1, operators={"Gemm": 1}, parameters=20, macs=16, file_bytes=300)
+TWO = Counts(nodes=2, operators={"MatMul": 1, "Add": 1}, parameters=20, macs=16, file_bytes=400)
+
+
+@pytest.mark.parametrize(
+    ("before", "words"), [(ONE, "1 node (1 after rewriting)"), (TWO, "2 nodes (1 after rewriting)")]
+)
+def test_nodes_are_counted_before_and_after_rewriting(
+    capsys: pytest.CaptureFixture[str], before: Counts, words: str
+) -> None:
+    show_simplification(Simplification(before=before, after=ONE, max_relative_difference=0.0))
+    assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("difference", "words"),
+    [(0.0, "no output moved."), (2.5e-7, "no output moved by more than 2.5e-07 of its range.")],
+)
+def test_outputs_that_are_equal_are_said_to_be(
+    capsys: pytest.CaptureFixture[str], difference: float, words: str
+) -> None:
+    done = Simplification(
+        before=TWO, after=ONE, max_relative_difference=difference, changes=("2 -> 1 nodes",)
+    )
+    show_conversion(Inspection(conversion=OUTCOME.conversion, simplification=done))
+    assert f"Rewritten at no loss: {words}" in capsys.readouterr().out
