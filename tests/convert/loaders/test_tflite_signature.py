@@ -69,6 +69,7 @@ def test_all_signatures_are_listed_where_none_is_meant(
     with pytest.raises(InvalidOptionsError, match=said) as caught:
         convert(files / "several.tflite", "tflite", tmp_path, signature=signature)
     assert "loop, scale" in caught.value.message + caught.value.hint
+    assert signature is not None or "--signature" in caught.value.hint
 
 
 def test_a_choice_between_graphs_becomes_an_if(files: Path, tmp_path: Path) -> None:
