@@ -18,16 +18,8 @@ from optimizer.goal import Goal
 from optimizer.isolation import Limits, LockMode, StageEvent, StageKilledError, run_stage
 from optimizer.options import Options
 from optimizer.output import publish, publish_model, require_empty, require_file_place, require_files
-from optimizer.results import (
-    Candidate,
-    Conversion,
-    Inspection,
-    Measurements,
-    Outcome,
-    Plan,
-    Rewritten,
-    Simplification,
-)
+from optimizer.results import Candidate, Conversion, Inspection, Measurements, Outcome, Plan, Rewritten
+from optimizer.rewriting import Simplification
 from optimizer.steps import Recipe
 from optimizer.workspace import StageRequest
 

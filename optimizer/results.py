@@ -6,8 +6,7 @@ from typing import Literal
 
 from optimizer.goal import Goal, Provider
 from optimizer.options import Options
-from optimizer.rewriting import Counts as Counts
-from optimizer.rewriting import Simplification as Simplification
+from optimizer.rewriting import Counts, Simplification
 from optimizer.steps import Recipe
 from optimizer.timings import FloatIsland, Profile
 

@@ -10,7 +10,6 @@ from optimizer.results import (
     Choice,
     Confirmation,
     Conversion,
-    Counts,
     Interval,
     Machine,
     Measurement,
@@ -18,10 +17,9 @@ from optimizer.results import (
     Quality,
     Rewritten,
     Samples,
-    Simplification,
     TensorSpec,
 )
-from optimizer.rewriting import AppliedRewrite
+from optimizer.rewriting import AppliedRewrite, Counts, Simplification
 from optimizer.steps import QuantizeDynamic, QuantizeStatic, Recipe
 from optimizer.timings import Profile, TimeRow
 

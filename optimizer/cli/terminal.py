@@ -17,15 +17,8 @@ from rich.text import Text
 from optimizer.errors import OptimizerError
 from optimizer.isolation import StageEvent, printable
 from optimizer.package import gain_words, left_sentences, rewrite_sentences, table_rows, time_table
-from optimizer.results import (
-    Conversion,
-    Inspection,
-    Measurements,
-    Outcome,
-    Rewritten,
-    Simplification,
-    TensorSpec,
-)
+from optimizer.results import Conversion, Inspection, Measurements, Outcome, Rewritten, TensorSpec
+from optimizer.rewriting import Simplification
 
 # Progress and errors go to stderr, so that stdout holds the result alone.
 # A pipe or a log has no width of its own: take one that the table fits in.

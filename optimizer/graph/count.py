@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from optimizer.external_data import to_light_proto, withhold
 from optimizer.graph.macs import count_macs
 from optimizer.graph.structure import all_graphs, all_nodes
-from optimizer.results import Counts
+from optimizer.rewriting import Counts
 
 if TYPE_CHECKING:
     import onnx

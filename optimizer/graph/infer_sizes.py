@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.graph.match import array
-from optimizer.graph.sizes import KEY, Size, annotation, integers, reshaped, shape
+from optimizer.graph.sizes import KEY, Size, annotation, integers, order_of, reshaped, shape
 from optimizer.graph.structure import STANDARD_DOMAINS
 
 if TYPE_CHECKING:
@@ -117,10 +117,7 @@ def _sizes(node: ir.Node) -> Sizes:  # noqa: C901  # one flat match over the ope
         return None
     match node.op_type:
         case "Transpose":
-            order = (
-                node.attributes["perm"].as_ints() if "perm" in node.attributes else range(len(first))[::-1]
-            )
-            return tuple(first[axis] for axis in order)
+            return tuple(first[axis] for axis in order_of(node))
         case "Squeeze" | "Unsqueeze":
             return _with_axes(node, first)
         case "MatMul":

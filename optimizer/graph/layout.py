@@ -16,7 +16,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from optimizer.graph.rewriter import single_use
-from optimizer.graph.sizes import Size, elements, shape, target_from
+from optimizer.graph.sizes import Size, elements, order_of, shape, target_from
 from optimizer.graph.structure import STANDARD_DOMAINS
 
 if TYPE_CHECKING:
@@ -195,13 +195,6 @@ def reshape(given: Sizes, wanted: Sizes) -> list[Step] | None:
 def is_move(node: ir.Node | None) -> bool:
     """Whether a node only moves elements."""
     return node is not None and node.domain in STANDARD_DOMAINS and node.op_type in MOVES
-
-
-def order_of(node: ir.Node) -> list[int]:
-    """The order of a Transpose."""
-    if "perm" in node.attributes:
-        return list(node.attributes["perm"].as_ints())
-    return list(range(len(shape(node.inputs[0]) or ())))[::-1]
 
 
 def layout(chain: Sequence[ir.Node]) -> Layout | None:

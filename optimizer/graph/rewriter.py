@@ -43,19 +43,30 @@ class Rewrite:
     """The first operator set that has what it writes."""
 
 
+@dataclass(frozen=True)
+class Left:
+    """Why a node was left that a rewrite recognized."""
+
+    rewrite: str
+    """Its name."""
+    reason: str
+
+
 @dataclass
 class Report:
     """What was done, and what was recognized but left."""
 
-    applied: Counter[str] = field(default_factory=Counter)
     places: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
     """By the name of the rewrite, for each time the names of the node that it replaced and of its bodies'."""
-    left: dict[str, str] = field(default_factory=dict)
-    """By the name of the node, why."""
-    left_by: dict[str, str] = field(default_factory=dict)
-    """By the name of the node, the name of the rewrite that recognized it."""
+    left: dict[str, Left] = field(default_factory=dict)
+    """By the name of the node."""
     wanted_opset: int = 0
     """The operator set that rewrites which fit would need."""
+
+    @property
+    def applied(self) -> Counter[str]:
+        """How often each rewrite was applied."""
+        return Counter({name: len(times) for name, times in self.places.items()})
 
 
 def rewrite(
@@ -182,7 +193,7 @@ def _try(node: ir.Node, rewrite: Rewrite, model: ir.Model, report: Report) -> No
         new = rewrite.replace(node, build)
     except LeftAsItIs as reason:
         name = node.name or node.outputs[0].name or node.op_type
-        report.left[name], report.left_by[name] = str(reason), rewrite.name
+        report.left[name] = Left(rewrite.name, str(reason))
     if new is not None and opset < rewrite.opset:
         report.wanted_opset = max(report.wanted_opset, rewrite.opset)
         new = None
@@ -191,7 +202,6 @@ def _try(node: ir.Node, rewrite: Rewrite, model: ir.Model, report: Report) -> No
         return
     report.places.setdefault(rewrite.name, []).append(tuple(_names(node)))
     _put(node, build, new, model)
-    report.applied[rewrite.name] += 1
 
 
 def _names(node: ir.Node) -> Iterator[str]:
@@ -243,6 +253,16 @@ def single_use(value: ir.Value) -> bool:
 def attribute(node: ir.Node, name: str, default: int) -> int:
     """An integer attribute."""
     return node.attributes[name].as_int() if name in node.attributes else default
+
+
+def automatic_padding(node: ir.Node) -> str:
+    """How a layer or pool pads by itself: NOTSET where its pads count."""
+    return node.attributes["auto_pad"].as_string() if "auto_pad" in node.attributes else "NOTSET"
+
+
+def is_plain_gemm(node: ir.Node) -> bool:
+    """Whether a Gemm multiplies neither its product nor its bias by a number."""
+    return all(node.attributes[name].as_float() == 1 for name in ("alpha", "beta") if name in node.attributes)
 
 
 def attributes_of(node: ir.Node) -> Mapping[str, Any]:

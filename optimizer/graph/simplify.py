@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from optimizer.errors import InvalidDataError, OptimizerError, ToolError
 from optimizer.external_data import PROTO_BYTES, give_back, withhold
 from optimizer.graph.layers import Layers
-from optimizer.graph.rewriter import Report, Rewrite, rewrite
+from optimizer.graph.rewriter import Left, Report, Rewrite, rewrite
 from optimizer.graph.rewrites import REWRITES
 from optimizer.graph.rewrites.words import in_words
 from optimizer.graph.structure import all_graphs, all_nodes, fingerprint, name_nodes, opset, true_inputs
@@ -80,11 +80,11 @@ def _simplified(
     difference = 0.0
     refusals: list[str] = []
     places: dict[str, list[tuple[str, ...]]] = {}
-    recognized = Report()
+    recognized: dict[str, Left] = {}
     for _ in range(_MAX_ROUNDS):
         before = fingerprint(current)
         # Of the last round: what failed on the raw graph may work on the cleaned one.
-        refusals, recognized = [], Report()
+        refusals, recognized = [], {}
         tools = list(_TOOLS)
         while tools:
             tool = tools.pop(0)
@@ -96,8 +96,7 @@ def _simplified(
                 else:
                     refusals.append(f"{tool.name} was left out: {refused}.")
                 continue
-            recognized.left |= report.left
-            recognized.left_by |= report.left_by
+            recognized |= report.left
             if after is not current:
                 current, difference = after, change
                 for name, nodes in report.places.items():
@@ -229,17 +228,17 @@ def _applied(places: Mapping[str, Sequence[tuple[str, ...]]], layers: Layers) ->
     )
 
 
-def _left(report: Report, layers: Layers) -> tuple[LeftNode, ...]:
+def _left(recognized: Mapping[str, Left], layers: Layers) -> tuple[LeftNode, ...]:
     """What was recognized but left."""
     return tuple(
         LeftNode(
             node=node,
             layer=layers.layer_of(node) or node,
-            rewrite=report.left_by[node],
-            words=in_words(report.left_by[node]),
-            reason=reason,
+            rewrite=left.rewrite,
+            words=in_words(left.rewrite),
+            reason=left.reason,
         )
-        for node, reason in sorted(report.left.items())
+        for node, left in sorted(recognized.items())
     )
 
 

@@ -73,6 +73,13 @@ def fixed(value: ir.Value | None, axis: int) -> int | None:
     return dimension if isinstance(dimension, int) else None
 
 
+def order_of(node: ir.Node) -> list[int]:
+    """The order of a Transpose."""
+    if "perm" in node.attributes:
+        return list(node.attributes["perm"].as_ints())
+    return list(range(len(shape(node.inputs[0]) or ())))[::-1]
+
+
 def elements(sizes: tuple[Size, ...]) -> Size:
     """How many elements a shape has."""
     return reduce(lambda left, right: left * right, sizes, Size(1))

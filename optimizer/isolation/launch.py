@@ -48,7 +48,7 @@ def child_environment(private: Path) -> dict[str, str]:
         "XDG_CACHE_HOME": str(home / ".cache"),
         "USER": "onnxpress",  # else getpass asks /etc/passwd, which the sandbox hides
         "LOGNAME": "onnxpress",
-        "PYTHONHASHSEED": "0",  # tf2onnx walks sets: a stage that runs again must give the same bytes
+        "PYTHONHASHSEED": "0",  # tools walk sets: a stage that runs again must give the same bytes
         "ORT_DISABLE_TELEMETRY": "1",  # on by default since ONNX Runtime 1.31
     }
     if site.ENABLE_USER_SITE:  # onnxpress may be installed there, and HOME points elsewhere now

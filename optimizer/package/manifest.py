@@ -23,9 +23,9 @@ from optimizer.results import (
     Rewritten,
     Runtime,
     Samples,
-    Simplification,
     TensorSpec,
 )
+from optimizer.rewriting import Simplification
 
 PRODUCT = "onnxpress"
 _PACKAGES = (

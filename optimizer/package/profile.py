@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optimizer.results import Rewritten, Simplification
-from optimizer.rewriting import AppliedRewrite
+from optimizer.results import Rewritten
+from optimizer.rewriting import AppliedRewrite, Simplification
 from optimizer.timings import TimeRow
 
 MOST_ROWS = 15

@@ -22,7 +22,8 @@ from optimizer.package.words import (
     verdict_words,
     worst,
 )
-from optimizer.results import Counts, Measurement, Outcome, Quality
+from optimizer.results import Measurement, Outcome, Quality
+from optimizer.rewriting import Counts
 
 LONGEST_LIST = 8
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from optimizer.goal import Goal
-from optimizer.results import Counts
+from optimizer.rewriting import Counts
 from optimizer.steps import (
     ConvertHalf,
     DynamicOperators,

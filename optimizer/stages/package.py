@@ -6,15 +6,8 @@ from optimizer.errors import InvalidOptionsError
 from optimizer.isolation import Reporter, SandboxStatus
 from optimizer.model import file_bytes, sha256
 from optimizer.package import write_package
-from optimizer.results import (
-    Confirmation,
-    Conversion,
-    Measurements,
-    Outcome,
-    Plan,
-    Probe,
-    Simplification,
-)
+from optimizer.results import Confirmation, Conversion, Measurements, Outcome, Plan, Probe
+from optimizer.rewriting import Simplification
 from optimizer.stages.check import measured_candidates
 from optimizer.workspace import StageRequest
 

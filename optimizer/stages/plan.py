@@ -6,7 +6,8 @@ from optimizer.data import Dataset
 from optimizer.evaluate import Judging, judge, output_kinds, split_samples
 from optimizer.isolation import Reporter
 from optimizer.model import load_model
-from optimizer.results import Plan, Probe, Simplification
+from optimizer.results import Plan, Probe
+from optimizer.rewriting import Simplification
 from optimizer.runtime import open_session
 from optimizer.search import candidate_recipes
 from optimizer.stages.samples import open_role

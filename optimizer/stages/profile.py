@@ -20,7 +20,8 @@ from optimizer.graph.layers import Layers
 from optimizer.graph.structure import all_nodes, name_nodes
 from optimizer.isolation import Reporter, run_nested
 from optimizer.model import sha256
-from optimizer.results import Interval, Rewritten, Simplification
+from optimizer.results import Interval, Rewritten
+from optimizer.rewriting import Simplification
 from optimizer.stages.launch import LAUNCH_TIMEOUT_S, launcher, settings_for
 from optimizer.timings import Profile
 from optimizer.workspace import StageRequest, Workspace

@@ -5,7 +5,7 @@ from __future__ import annotations
 from optimizer.graph import count, simplify
 from optimizer.isolation import Reporter
 from optimizer.model import PassResult, load_model, save_model
-from optimizer.results import Simplification
+from optimizer.rewriting import Simplification
 from optimizer.workspace import StageRequest
 
 

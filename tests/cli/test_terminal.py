@@ -4,8 +4,8 @@ import pytest
 from small_outcomes import OUTCOME
 
 from optimizer.cli.terminal import show_conversion, show_simplification
-from optimizer.results import Inspection, Simplification
-from optimizer.rewriting import Counts
+from optimizer.results import Inspection
+from optimizer.rewriting import Counts, Simplification
 
 ONE = Counts(nodes=1, operators={"Gemm": 1}, parameters=20, macs=16, file_bytes=300)
 TWO = Counts(nodes=2, operators={"MatMul": 1, "Add": 1}, parameters=20, macs=16, file_bytes=400)

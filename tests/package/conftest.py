@@ -13,7 +13,6 @@ from optimizer.results import (
     Choice,
     Confirmation,
     Conversion,
-    Counts,
     Interval,
     Machine,
     Measurement,
@@ -23,10 +22,9 @@ from optimizer.results import (
     Quality,
     Rewritten,
     Samples,
-    Simplification,
     TensorSpec,
 )
-from optimizer.rewriting import AppliedRewrite, LeftNode
+from optimizer.rewriting import AppliedRewrite, Counts, LeftNode, Simplification
 from optimizer.steps import QuantizeDynamic, QuantizeStatic, Recipe
 from optimizer.timings import Profile, TimeRow
 from optimizer.workspace import Workspace

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from optimizer.goal import Goal
-from optimizer.results import Counts
+from optimizer.rewriting import Counts
 from optimizer.search import candidate_recipes
 from optimizer.steps import ConvertHalf, QuantizeDynamic, QuantizeStatic, Recipe
 

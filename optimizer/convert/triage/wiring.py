@@ -18,6 +18,7 @@ from tensorflow.python.framework.dtypes import as_dtype
 
 from optimizer.convert.loaders.tflite_codes import builtin_code
 from optimizer.convert.tensorflow_graph.tensor_names import node_name
+from optimizer.graph.postprocessing import Node as PlainNode
 
 INPUTS = frozenset({"Placeholder", "PlaceholderWithDefault", "input"})
 CONSTANTS = frozenset({"Const", "ReadVariableOp", "VarHandleOp", "VariableV2", "HashTableV2", "HashTable"})
@@ -29,15 +30,9 @@ _MOST_NODES = 200_000
 
 
 @dataclass(frozen=True)
-class Node:
-    """One operator of a graph."""
+class Node(PlainNode):
+    """One operator of a graph, with its place."""
 
-    name: str
-    operator: str
-    inputs: tuple[str, ...]
-    """Tensors."""
-    outputs: tuple[str, ...]
-    """Tensors."""
     around: str = ""
     """The loop or branch whose body it is in."""
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.graph.match import array
-from optimizer.graph.rewriter import Builder, Rewrite, attribute, attributes_of, single_use
+from optimizer.graph.rewriter import Builder, Rewrite, attribute, attributes_of, is_plain_gemm, single_use
 from optimizer.graph.sizes import shape
 from optimizer.graph.structure import STANDARD_DOMAINS
 
@@ -89,10 +89,7 @@ def _fold_matmul(node: ir.Node, layer: ir.Node, constant: Array, build: Builder)
 
 def _fold_gemm(node: ir.Node, layer: ir.Node, constant: Array, build: Builder) -> Sequence[ir.Value] | None:
     weight = array(layer.inputs[1])
-    plain = all(
-        layer.attributes[name].as_float() == 1.0 for name in ("alpha", "beta") if name in layer.attributes
-    )
-    if weight is None or not plain:
+    if weight is None or not is_plain_gemm(layer):
         return None
     across = attribute(layer, "transB", 0) == 1
     channels = weight.shape[0 if across else 1]

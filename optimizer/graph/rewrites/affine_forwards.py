@@ -19,7 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.graph.match import array
-from optimizer.graph.rewriter import Builder, LeftAsItIs, Rewrite, attribute, attributes_of, single_use
+from optimizer.graph.rewriter import (
+    Builder,
+    LeftAsItIs,
+    Rewrite,
+    attribute,
+    attributes_of,
+    automatic_padding,
+    is_plain_gemm,
+    single_use,
+)
 from optimizer.graph.sizes import shape
 from optimizer.graph.structure import STANDARD_DOMAINS
 
@@ -82,7 +91,7 @@ def _by_input(node: ir.Node, weight: Array, constant: Array, rank: int) -> Array
         inputs = weight.shape[1] * group
     else:
         across = attribute(node, "transB", 0) == 1
-        if weight.ndim != 2 or attribute(node, "transA", 0) == 1 or not _is_plain(node):
+        if weight.ndim != 2 or attribute(node, "transA", 0) == 1 or not is_plain_gemm(node):
             return None
         inputs, axis = weight.shape[1 if across else 0], rank - 1
     padded = (1,) * (rank - constant.ndim) + constant.shape
@@ -96,17 +105,11 @@ def _by_input(node: ir.Node, weight: Array, constant: Array, rank: int) -> Array
     return by_group.reshape(weight.shape[:2] + (1,) * (weight.ndim - 2))
 
 
-def _is_plain(node: ir.Node) -> bool:
-    given = [node.attributes[name].as_float() for name in ("alpha", "beta") if name in node.attributes]
-    return all(each == 1.0 for each in given)
-
-
 def _shifted(node: ir.Node, x: ir.Value, product: Array, build: Builder) -> Sequence[ir.Value] | None:
     """The layer of what stands before a sum, where `product` is weight * shift."""
     if node.op_type == "Conv":
         pads = node.attributes["pads"].as_ints() if "pads" in node.attributes else ()
-        padding = node.attributes["auto_pad"].as_string() if "auto_pad" in node.attributes else "NOTSET"
-        if any(pads) or padding not in ("NOTSET", "VALID"):
+        if any(pads) or automatic_padding(node) not in ("NOTSET", "VALID"):
             raise LeftAsItIs("its padding is not shifted")
     extra = product.sum(axis=_inputs_of(node, product)).astype(product.dtype)  # [out]
     if node.op_type == "MatMul":

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.graph.layout import Layout, chain_above, is_move, layout, order_of, own_moves
+from optimizer.graph.layout import Layout, chain_above, is_move, layout, own_moves
 from optimizer.graph.match import array, constant_operand, is_standard
 from optimizer.graph.rewriter import Builder, Rewrite, attribute, attributes_of, single_use
 from optimizer.graph.rewrites.moves import put
-from optimizer.graph.sizes import Size, elements, shape
+from optimizer.graph.sizes import Size, elements, order_of, shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir

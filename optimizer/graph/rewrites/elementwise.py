@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.graph.infer_sizes import axes_of
-from optimizer.graph.layout import Axis, Layout, is_move, layout, order_of
+from optimizer.graph.layout import Axis, Layout, is_move, layout
 from optimizer.graph.match import array
 from optimizer.graph.rewriter import Builder, Rewrite, attributes_of, single_use
-from optimizer.graph.sizes import Size, shape
+from optimizer.graph.sizes import Size, order_of, shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -67,14 +67,12 @@ def _reduce_all(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     if value is None or squeeze is None or not is_standard(squeeze, "Squeeze") or not single_use(value):
         return None
     squeezed, reduced, sizes = axes_of(squeeze), axes_of(node), shape(squeeze.inputs[0])
-    if squeezed is None or not reduced or sizes is None or attribute(node, "keepdims", 1):
+    source = squeeze.inputs[0]
+    if source is None or squeezed is None or not reduced or sizes is None or attribute(node, "keepdims", 1):
         return None
     left = [axis for axis in range(len(sizes)) if axis not in squeezed]
     axes = sorted([*squeezed, *(left[axis] for axis in reduced)])
-    attributes = dict(attributes_of(node))
-    if "axes" in attributes:
-        return [build(node.op_type, squeeze.inputs[0], **(attributes | {"axes": axes}))]
-    return [build(node.op_type, squeeze.inputs[0], build.constant(axes), **attributes)]
+    return [build.reduce(node.op_type, source, axes, keepdims=0)]
 
 
 ELIMINATE_EXPAND = Rewrite("eliminate_expand", frozenset(_ELEMENTWISE), _eliminate)

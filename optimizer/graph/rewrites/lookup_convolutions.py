@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from optimizer.graph.infer_sizes import axes_of
 from optimizer.graph.match import array, is_standard
-from optimizer.graph.rewriter import Builder, LeftAsItIs, Rewrite, attribute, single_use
-from optimizer.graph.sizes import fixed, shape
+from optimizer.graph.rewriter import Builder, LeftAsItIs, Rewrite, attribute, automatic_padding, single_use
+from optimizer.graph.sizes import fixed, order_of, shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -108,8 +108,7 @@ def _moved(gather: ir.Node, moves: list[ir.Node]) -> list[str] | None:
     axes = ["sample", "step", "channel"]
     for move in moves:
         if move.op_type == "Transpose":
-            order = move.attributes["perm"].as_ints() if "perm" in move.attributes else range(len(axes))[::-1]
-            axes = [axes[place] for place in order]
+            axes = [axes[place] for place in order_of(move)]
         else:
             new = axes_of(move)
             if new is None:
@@ -124,7 +123,7 @@ def _taps(node: ir.Node, axis: int, rank: int) -> _Taps | None:
     weight, place, spatial = array(node.inputs[1]), axis - 2, rank - 2
     bias = array(node.inputs[2]) if len(node.inputs) > 2 else None
     has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
-    padding = node.attributes["auto_pad"].as_string() if "auto_pad" in node.attributes else "NOTSET"
+    padding = automatic_padding(node)
     if weight is None or (has_bias and bias is None) or padding not in ("NOTSET", "VALID"):
         return None
     strides, dilations = (_numbers(node, name, [1] * spatial) for name in ("strides", "dilations"))

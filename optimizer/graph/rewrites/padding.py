@@ -19,10 +19,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from optimizer.graph.infer_sizes import axes_of
-from optimizer.graph.layout import is_move, order_of
+from optimizer.graph.layout import is_move
 from optimizer.graph.match import array, is_standard
-from optimizer.graph.rewriter import Builder, LeftAsItIs, Rewrite, attribute, attributes_of, single_use
-from optimizer.graph.sizes import shape
+from optimizer.graph.rewriter import (
+    Builder,
+    LeftAsItIs,
+    Rewrite,
+    attribute,
+    attributes_of,
+    automatic_padding,
+    single_use,
+)
+from optimizer.graph.sizes import order_of, shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -119,14 +127,12 @@ def _fold(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     if any(each != (0, 0) for each in pads[:2]) or len(pads) < 3 or attribute(node, "ceil_mode", 0):
         return None
     attributes = dict(attributes_of(node))
-    automatic = node.attributes["auto_pad"].as_string() if "auto_pad" in node.attributes else "NOTSET"
+    automatic = automatic_padding(node)
     if automatic not in ("NOTSET", "VALID"):
         return None
-    own = (
-        attributes.get("pads", [0] * (2 * len(pads) - 4))
-        if automatic == "NOTSET"
-        else [0] * (2 * len(pads) - 4)
-    )
+    own = [0] * (2 * len(pads) - 4)
+    if automatic == "NOTSET":
+        own = attributes.get("pads", own)
     if node.op_type == "Conv":
         if fill != 0:
             return None

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optimizer.graph.layout import MOVES, Layout, Piece, is_move, order_of
+from optimizer.graph.layout import MOVES, Layout, Piece, is_move
 from optimizer.graph.match import array, is_standard
 from optimizer.graph.rewriter import Builder, Rewrite, single_use
-from optimizer.graph.sizes import Size, shape
+from optimizer.graph.sizes import Size, order_of, shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir

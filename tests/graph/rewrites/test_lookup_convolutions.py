@@ -173,7 +173,7 @@ def test_what_would_be_no_gain_is_left_and_says_so(
     proto = proto_of(text, {"table": normal(*table), "w": normal(*kernel)})
     _, report = rewrite(proto, [FOLD_CONV_INTO_TABLES])
     assert not report.applied
-    assert reason in next(iter(report.left.values()))
+    assert reason in next(iter(report.left.values())).reason
 
 
 def test_padding_that_no_tap_is_free_of_is_left_and_says_so() -> None:
@@ -182,4 +182,4 @@ def test_padding_that_no_tap_is_free_of_is_left_and_says_so() -> None:
     table, kernel = normal(ROWS, CHANNELS), normal(OUT, CHANNELS, 1, 2)
     _, report = rewrite(proto_of(text, {"table": table, "w": kernel}), [FOLD_CONV_INTO_TABLES])
     assert not report.applied
-    assert "no tap of it is free of padding" in next(iter(report.left.values()))
+    assert "no tap of it is free of padding" in next(iter(report.left.values())).reason

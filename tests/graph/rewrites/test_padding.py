@@ -111,7 +111,7 @@ def test_channels_and_examples_are_no_padding_of_a_layer(axis: int) -> None:
 
 def test_zeros_that_may_be_the_largest_are_named() -> None:
     _, report = rewrite(layer("MaxPool", PADS["all around"], before="Neg"), (FOLD_PAD,))
-    assert "larger than what is pooled" in next(iter(report.left.values()))
+    assert "larger than what is pooled" in next(iter(report.left.values())).reason
 
 
 FIRST = "Transpose <perm = [0, 3, 1, 2]> (p)"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.graph.match import array
-from optimizer.graph.rewriter import attribute
+from optimizer.graph.rewriter import attribute, is_plain_gemm
 from optimizer.graph.rewrites.recurrence.steps import Steps
 from optimizer.graph.structure import STANDARD_DOMAINS
 
@@ -80,11 +80,10 @@ def read_linear(steps: Steps, value: ir.Value | None, depth: int = 0) -> Linear 
 def _gemm(steps: Steps, node: ir.Node) -> Linear | None:
     weight = steps.constant(node.inputs[1])
     bias = steps.constant(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(())
-    plain = all(
-        node.attributes[name].as_float() == 1.0 for name in ("alpha", "beta") if name in node.attributes
-    )
     source = node.inputs[0]
-    if weight is None or bias is None or source is None or not plain or attribute(node, "transA", 0):
+    if weight is None or bias is None or source is None:
+        return None
+    if attribute(node, "transA", 0) or not is_plain_gemm(node):
         return None
     return Linear({source: weight.T if attribute(node, "transB", 0) else weight}, bias.reshape(-1))
 
