@@ -25,6 +25,7 @@ from optimizer.convert import op_converters  # noqa: F401  # importing it fills 
 from optimizer.convert.insertion_order import in_order
 from optimizer.convert.loaders.argument_names import read_argument_names
 from optimizer.convert.naming import onnx_output_name, unique_names
+from optimizer.convert.op_converters.lookup import in_order_of_keys
 from optimizer.convert.parity.parity import mark_bfloat16
 from optimizer.convert.quantized.integer_graph import expose_integer_kernels
 from optimizer.convert.tensorflow_graph.bfloat16 import without_bfloat16
@@ -126,7 +127,7 @@ def _convert_savedmodel(request: _Request) -> onnx.ModelProto:
                 input_names=[*inputs, *withheld.values],
                 output_names=outputs,
                 tensors_to_rename=names | weight_names,
-                initialized_tables=tables,
+                initialized_tables=in_order_of_keys(tables),
                 shape_override=look_up_shapes(tf_graph),
                 extra_opset=[utils.make_opsetid(DOMAIN, 1)] if custom else None,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,12 @@ class LookupTableFind:
             ctx.make_node("Cast", [found.output[0]], name=node.name, attr={"to": value_type}, **place)
         if not ctx.find_output_consumers(table.output[0]):
             ctx.remove_node(table.name)
+
+
+def in_order_of_keys(tables: Mapping[Any, tuple[Any, Any]]) -> dict[Any, tuple[Any, Any]]:
+    """The keys and values of tables, sorted: TensorFlow exports a hash map, in another order each time."""
+    orders = {name: np.argsort(keys, kind="stable") for name, (keys, _) in tables.items()}
+    return {name: (keys[orders[name]], values[orders[name]]) for name, (keys, values) in tables.items()}
 
 
 def _plain(values: Any, dtype: int) -> list[Any]:
