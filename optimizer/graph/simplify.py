@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from optimizer.errors import InvalidDataError, OptimizerError, ToolError
 from optimizer.external_data import PROTO_BYTES, give_back, withhold
 from optimizer.graph.layers import Layers
+from optimizer.graph.narrow_weights import fold_narrow_weights, keep_narrow
 from optimizer.graph.rewriter import Left, Report, Rewrite, rewrite
 from optimizer.graph.rewrites import REWRITES
 from optimizer.graph.rewrites.words import in_words
@@ -68,9 +69,10 @@ def simplify(model: Model, largest_bytes: int = PROTO_BYTES, highest_opset: int 
 
 
 def _simplified(
-    model: Model, original: onnx.ModelProto, weights: Values, highest_opset: int | None
+    model: Model, given: onnx.ModelProto, weights: Values, highest_opset: int | None
 ) -> PassResult:
     """Simplify a graph; the model itself where nothing was changed."""
+    original, narrow = fold_narrow_weights(given)
     try:
         expected = witness(original, weights)
     except (InvalidDataError, ToolError) as error:  # it loads, but rejects values that we can make up
@@ -109,8 +111,9 @@ def _simplified(
     if fingerprint(current) == fingerprint(original):
         return PassResult(model, (), tuple(refusals), left=left)
     name_nodes(current)  # so that keep_float can name them
+    keep_narrow(current, narrow)
     result = from_proto(current)
-    changes = _changes(original, result.to_proto())
+    changes = _changes(given, result.to_proto())
     return PassResult(result, changes, tuple(refusals), difference, _applied(places, layers), left)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from optimizer.calibrate import Ranges
 from optimizer.errors import InvalidOptionsError
 from optimizer.external_data import remove_model
-from optimizer.graph import count
+from optimizer.graph import count, with_float_weights
 from optimizer.isolation import Reporter
 from optimizer.model import Model, load_model, save_model, sha256
 from optimizer.recipe import StepInputs, apply_recipe
@@ -26,7 +26,7 @@ def run(request: StageRequest, reporter: Reporter) -> None:
         raise InvalidOptionsError("The stage apply needs a recipe.")
     reporter.progress(0.0, recipe.name)
     probe = files.read("probe", Probe)
-    model = load_model(files.simplified)
+    model = with_float_weights(load_model(files.simplified))
     if recipe.needs_calibration:
         model.require_one_proto()
     ranges = Ranges.load(files.ranges) if recipe.needs_calibration else None

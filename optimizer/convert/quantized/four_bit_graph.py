@@ -1,14 +1,20 @@
-"""Keeps weights in 4 bits that were so in the upload: MatMulNBits and GatherBlockQuantized of ONNX Runtime.
+"""Keeps weights in few bits that had 4 in the upload.
 
     MatMul(x, W)          ->  MatMulNBits(x, q, s, z)           where W = s * (q - z), see `four_bit_grid`
+    MatMul(x, W)          ->  MatMul(x, Cast(q - z) * s)        where W is small; q - z in int8
+    Mul(MatMul(x, W), f)  ->  the same with s * f               where f is one factor a column
     Cast(Gather(T, i))    ->  GatherBlockQuantized(q, i, 1)     where T is an int8 table of -8 .. 7
 
 The weights are the same up to the last bit. At accuracy level 4 MatMulNBits also rounds the activations to
-8 bits, block by block, which is 2 to 5 times as fast for few rows; `exact` leaves them in float.
+8 bits, block by block, which is 2 to 5 times as fast for few rows; `exact` leaves them in float. For weights
+below 256 x 256 a float product is faster, for which ONNX Runtime computes W once, at load (time of 32 rows:
+0.63 of MatMulNBits' at 64 x 64, 0.70 at 128 x 256, 1.0 at 256 x 256, 1.4 at 512 x 512; AMD EPYC, one thread).
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +23,15 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from optimizer.convert.quantized.four_bit_grid import find_grid
+from optimizer.convert.quantized.four_bit_grid import Grid, find_grid
 from optimizer.convert.quantized.graph_lookup import Lookup, drop_unused, look_up
 from optimizer.convert.scan.savedmodel import read_savedmodel
 
 _DOMAIN = "com.microsoft"
 _LEAST_WEIGHTS = 1024
+_LEAST_PACKED_WEIGHTS = 256 * 256
 _LEAST_ROWS = 8
+_LEAST_BLOCK = 16
 _LARGEST_BLOCK = 256
 
 
@@ -39,7 +47,7 @@ def unpacks_four_bits(folder: Path) -> bool:
 
 
 def keep_four_bits(proto: onnx.ModelProto, *, exact: bool = False) -> bool:
-    """Write each product and table of 4-bit weights with ONNX Runtime's own operators, in place.
+    """Write each product and table of 4-bit weights so that they have few bits in the file, in place.
 
     Returns:
         Whether there was one.
@@ -50,16 +58,20 @@ def keep_four_bits(proto: onnx.ModelProto, *, exact: bool = False) -> bool:
     changed = False
     for node in graph.node:
         if node.op_type == "MatMul" and _is_matrix(node.input[1], TensorProto.FLOAT, lookup):
-            changed |= _pack_product(graph, node, lookup, packed, exact=exact)
+            changed |= _pack_product(node, lookup, packed, exact=exact)
         elif node.op_type == "Gather" and _is_matrix(node.input[0], TensorProto.INT8, lookup):
-            changed |= _pack_table(graph, node, lookup, packed)
-    if changed:
-        for name, parts in packed.items():
-            for part, value in (parts or {}).items():
-                graph.initializer.append(numpy_helper.from_array(value, f"{name}_{part}"))
+            changed |= _pack_table(node, lookup, packed)
+    if not changed:
+        return False
+    for name, parts in packed.items():
+        for part, value in (parts or {}).items():
+            graph.initializer.append(numpy_helper.from_array(value, f"{name}_{part}"))
+        if parts is not None and "steps" in parts:
+            _compute_at_load(graph, name, parts)
+    if any(node.domain == _DOMAIN for node in graph.node):
         proto.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
-        drop_unused(graph)
-    return changed
+    drop_unused(graph)
+    return True
 
 
 def note_of_small_layers(proto: onnx.ModelProto) -> tuple[str, ...]:
@@ -99,7 +111,6 @@ def _is_matrix(name: str, dtype: int, lookup: Lookup) -> bool:
 
 
 def _pack_product(
-    graph: onnx.GraphProto,
     node: onnx.NodeProto,
     lookup: Lookup,
     packed: dict[str, dict[str, NDArray[Any]] | None],
@@ -107,11 +118,16 @@ def _pack_product(
     exact: bool,
 ) -> bool:
     name = node.input[1]
+    scaling, factor = _scaling(node, lookup)
     if name not in packed:
-        packed[name] = _packed_weights(numpy_helper.to_array(lookup.constants[name]))
+        packed[name] = _packed_weights(numpy_helper.to_array(lookup.constants[name]), factor)
     parts = packed[name]
     if parts is None:
         return False
+    if scaling is not None:
+        node.output[0], scaling.output[0] = scaling.output[0], f"{scaling.output[0]}_unused"
+    if "steps" in parts:
+        return True
     rows, columns = lookup.constants[name].dims
     attributes = {"K": rows, "N": columns, "bits": 4, "block_size": 2 * parts["integers"].shape[2]}
     if not exact:
@@ -123,16 +139,59 @@ def _pack_product(
     return True
 
 
-def _packed_weights(weights: NDArray[Any]) -> dict[str, NDArray[Any]] | None:
-    """The operands of MatMulNBits behind the first, in order."""
+def _scaling(product: onnx.NodeProto, lookup: Lookup) -> tuple[onnx.NodeProto | None, NDArray[Any]]:
+    """The Mul that alone reads the product and scales its columns; and its factors, else ones."""
+    mul = lookup.only_consumer(product.output[0])
+    if mul is not None and mul.op_type == "Mul" and lookup.uses[product.input[1]] == 1:
+        factor = lookup.constant(mul.input[1])
+        if factor is not None and factor.shape == (lookup.constants[product.input[1]].dims[1],):
+            return mul, factor
+    return None, np.ones(1, np.float32)
+
+
+def _packed_weights(weights: NDArray[Any], factor: NDArray[Any]) -> dict[str, NDArray[Any]] | None:
+    """The operands of MatMulNBits behind the first, in order; of small weights, their integers and scales."""
     grid = find_grid(weights)
     if grid is None:
         return None
+    grid = replace(grid, scales=grid.scales * factor[:, None])
+    if weights.size < _LEAST_PACKED_WEIGHTS and (small := _small_weights(grid, len(weights))) is not None:
+        return small
     parts: dict[str, NDArray[Any]] = {"integers": _pairs(grid.integers), "scales": grid.scales.reshape(-1)}
     if (grid.zero_points != 8).any():
         odd = grid.zero_points.shape[1] % 2
         parts["zero_points"] = _pairs(np.pad(grid.zero_points, ((0, 0), (0, odd)))).reshape(-1)
     return parts
+
+
+def _small_weights(grid: Grid, rows: int) -> dict[str, NDArray[Any]] | None:
+    """Integers [blocks, rows of one, columns] and their scales; None where blocks do not divide the rows."""
+    columns, blocks, size = grid.integers.shape
+    steps = grid.integers.astype(np.int8) - grid.zero_points.astype(np.int8)[..., None]
+    scales = grid.scales
+    if (scales == scales[:, :1]).all():
+        block, scales = rows, scales[:, :1]
+    else:
+        block = math.gcd(rows, size)
+        scales = np.repeat(scales, size // block, axis=1)[:, : rows // block]
+    if block < _LEAST_BLOCK:
+        return None
+    by_row = steps.reshape(columns, blocks * size)[:, :rows].T
+    return {"steps": by_row.reshape(-1, block, columns), "scales": scales.T[:, None, :]}
+
+
+def _compute_at_load(graph: onnx.GraphProto, name: str, parts: dict[str, NDArray[Any]]) -> None:
+    """Let W be no constant but what ONNX Runtime computes from its integers when it loads the file."""
+    old = next(tensor for tensor in graph.initializer if tensor.name == name)
+    graph.initializer.append(numpy_helper.from_array(np.array(old.dims, np.int64), f"{name}_shape"))
+    graph.initializer.remove(old)
+    computed = [
+        helper.make_node("Cast", [f"{name}_steps"], [f"{name}_real"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", [f"{name}_real", f"{name}_scales"], [f"{name}_scaled"]),
+        helper.make_node("Reshape", [f"{name}_scaled", f"{name}_shape"], [name]),
+    ]
+    for node in reversed(computed):
+        graph.node.insert(0, node)
 
 
 def _pairs(integers: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -141,7 +200,6 @@ def _pairs(integers: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _pack_table(
-    graph: onnx.GraphProto,
     node: onnx.NodeProto,
     lookup: Lookup,
     packed: dict[str, dict[str, NDArray[Any]] | None],

@@ -11,6 +11,8 @@ from keras_models import convert, save_keras
 
 from optimizer.convert.quantized.four_bit_graph import keep_four_bits, note_of_small_layers, unpacks_four_bits
 from optimizer.convert.tf2onnx_tool import convert_savedmodel
+from optimizer.graph import simplify
+from optimizer.model import load_model
 from optimizer.runtime import open_session
 from optimizer.workspace import Workspace
 
@@ -20,16 +22,25 @@ def dense() -> Any:
     from keras.layers import Dense
 
     first = Dense(256, activation="relu", bias_initializer="normal")
-    return keras.Sequential([keras.Input((192,), name="x"), first, Dense(7, bias_initializer="normal")])
+    last = Dense(288, bias_initializer="normal")
+    return keras.Sequential([keras.Input((320,), name="x"), first, last])
+
+
+def small() -> Any:
+    import keras
+    from keras.layers import Dense
+
+    first = Dense(96, activation="relu", bias_initializer="normal")
+    return keras.Sequential([keras.Input((192,), name="x"), first, Dense(16, bias_initializer="normal")])
 
 
 def einsum() -> Any:
     import keras
     from keras.layers import EinsumDense
 
-    value = keras.Input((5, 64), name="x")
-    split = EinsumDense("abc,cde->abde", (5, 2, 48), bias_axes="de", bias_initializer="normal")(value)
-    return keras.Model(value, EinsumDense("abde,dec->abc", (5, 64), bias_axes="c")(split))
+    value = keras.Input((5, 256), name="x")
+    split = EinsumDense("abc,cde->abde", (5, 2, 144), bias_axes="de", bias_initializer="normal")(value)
+    return keras.Model(value, EinsumDense("abde,dec->abc", (5, 256), bias_axes="c")(split))
 
 
 def embedding() -> Any:
@@ -80,6 +91,26 @@ def test_products_keep_their_four_bits(make: Any, block_size: int | None, tmp_pa
     np.testing.assert_allclose(run(workspace, value), expected, atol=2e-6 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize(("block_size", "block"), [(None, 192), (64, 64), (128, 64)])
+def test_small_products_are_computed_in_float_from_integers(
+    block_size: int | None, block: int, tmp_path: Path
+) -> None:
+    model = quantized(small, block_size)
+    upload = save_keras(model, tmp_path)
+    conversion, workspace = convert(upload, "keras", tmp_path)
+    assert "MatMulNBits" not in node_types(workspace)
+    assert conversion.notes == ()
+    value = np.random.default_rng(0).normal(size=(3, 192)).astype(np.float32)
+    np.testing.assert_allclose(run(workspace, value), model(value).numpy(), rtol=1e-4, atol=1e-5)
+    simplified = simplify(load_model(workspace.converted)).model.to_proto()
+    for proto in (onnx.load(workspace.converted), simplified):
+        shapes = [
+            list(each.dims) for each in proto.graph.initializer if each.data_type == onnx.TensorProto.INT8
+        ]
+        assert [192 // block, block, 96] in shapes
+        assert proto.ByteSize() < 0.4 * (4 * 192 * 96)  # of what it is in float
+
+
 @pytest.mark.parametrize("block_size", [None, 16])
 def test_a_table_keeps_its_four_bits_and_is_exact(block_size: int | None, tmp_path: Path) -> None:
     model = quantized(embedding, block_size)
@@ -96,7 +127,7 @@ def test_blocks_that_are_no_power_of_two_become_float_and_say_so(tmp_path: Path)
     conversion, workspace = convert(save_keras(model, tmp_path), "keras", tmp_path)
     assert "MatMulNBits" not in node_types(workspace)
     assert any("weights in more bits" in note for note in conversion.notes)
-    value = np.random.default_rng(0).normal(size=(3, 192)).astype(np.float32)
+    value = np.random.default_rng(0).normal(size=(3, 320)).astype(np.float32)
     np.testing.assert_allclose(run(workspace, value), model(value).numpy(), atol=1e-5)
 
 
@@ -111,7 +142,7 @@ def test_activations_that_keras_rounds_too_run_as_integers(tmp_path: Path) -> No
     model.layers[0].quantize("int4", config=config)
     _, workspace = convert(save_keras(model, tmp_path), "keras", tmp_path)
     assert {"DynamicQuantizeLinear", "MatMulInteger"} <= set(node_types(workspace))
-    value = np.random.default_rng(0).normal(size=(3, 192)).astype(np.float32)
+    value = np.random.default_rng(0).normal(size=(3, 320)).astype(np.float32)
     expected = model(value).numpy()
     assert np.linalg.norm(run(workspace, value) - expected) < 0.02 * np.linalg.norm(expected)
 
