@@ -197,7 +197,7 @@ MUTATIONS = [
         "test_slices",
         ("end >= WHOLE or (size is not None and end >= size)", "end >= WHOLE or size is not None"),
         ("or (size is not None and start <= -size)", "or start < 0"),
-        ("or (end == start + 1 and end != 0)", "or end == start + 1"),
+        ("build.constant(np.array(start, np.int64))", "build.constant(np.array(end, np.int64))"),
         ("last = start == -1 and end >= WHOLE", "last = end >= WHOLE"),
         ("or int(added.item()) != size", ""),
         ("if added.ndim > len(shape(found[\"i\"]) or ()):", "if False:"),
@@ -208,7 +208,7 @@ MUTATIONS = [
         ('nearest_mode="floor"', 'nearest_mode="ceil"'),
         ('coordinate_transformation_mode="asymmetric"', 'coordinate_transformation_mode="align_corners"'),
         ("scales = [scales[axis] for axis in order]", "pass"),
-        ("if found.axes[axis]:", "if False:"),
+        ("repeated[0].size.factor if repeated", "2 if repeated"),
         ("if is_moved and last else resized", "if is_moved else resized"),
     ),
     *planted(

@@ -95,6 +95,16 @@ def test_another_axis_is_normalized_as_the_last(axis: int, gamma: tuple[int, ...
     assert_same(before, after, {"x": normal(2, 3, 6)})
 
 
+@pytest.mark.parametrize(("axis", "gamma"), [(1, (3, 1, 1)), (2, (5, 1))])
+def test_an_axis_of_four_comes_back_to_its_place(axis: int, gamma: tuple[int, ...]) -> None:
+    weights = {"gamma": normal(*gamma, seed=1), "beta": normal(*gamma, seed=2)}
+    body = f"{VARIANCE} {INVERSES['reciprocal']} {SPELLINGS['TensorFlow']}"
+    before = model(body, axis, "batch, 3, 5, 6", other=weights)
+    after = rewritten(before, FUSE_LAYER_NORMALIZATION)
+    assert operators(after) == ["Transpose", "LayerNormalization", "Transpose"]
+    assert_same(before, after, {"x": normal(2, 3, 5, 6)})
+
+
 @pytest.mark.parametrize("inverse", INVERSES)
 def test_another_axis_of_many_elements_takes_fewer_passes(inverse: str) -> None:
     weights = {"gamma": normal(160, 1, seed=1), "beta": normal(160, 1, seed=2)}

@@ -94,6 +94,34 @@ def test_padding_that_the_layer_would_count_otherwise_is_left(
     assert_left(layer(name, pads, more, fill, before), FOLD_PAD)
 
 
+@pytest.mark.parametrize("axes", ["2, 3", "3, 2", "-1, 2"])
+@pytest.mark.parametrize("name", ["Conv", "AveragePool"])
+def test_a_pad_may_name_its_axes(name: str, axes: str) -> None:
+    text = f"""
+        g (float[batch, 2, 8, 9] x) => (float[a, b, c, d] y)
+        <int64[4] pads = {{1, 2, 0, 1}}, int64[2] axes = {{{axes}}}, float fill = {{0}}>
+        {{ p = Pad (x, pads, fill, axes)  y = {LAYERS[name].format(more="")} }}"""
+    before = proto_of(text, {"w": normal(4, 2, 3, 3)} if name == "Conv" else {}, opset=18)
+    after = rewritten(before, FOLD_PAD)
+    assert operators(after) == [name]
+    assert_same(before, after, *FEEDS)
+
+
+@pytest.mark.parametrize("lowest", [-1.0, 0.0, 0.5])
+def test_zeros_are_no_larger_than_what_is_clipped_from_zero(lowest: float) -> None:
+    text = f"""
+        g (float[batch, 2, 8, 9] x) => (float[a, b, c, d] y)
+        <float low = {{{lowest}}}, float high = {{6}}, int64[8] pads = {{0, 0, 1, 1, 0, 0, 1, 1}}>
+        {{ r = Clip (x, low, high)  p = Pad (r, pads)  y = MaxPool <kernel_shape = [3, 3]> (p) }}"""
+    before = proto_of(text, {})
+    if lowest < 0:
+        assert_left(before, FOLD_PAD)
+        return
+    after = rewritten(before, FOLD_PAD)
+    assert operators(after) == ["Clip", "MaxPool"]
+    assert_same(before, after, *FEEDS)
+
+
 @pytest.mark.parametrize("mode", ["reflect", "edge"])
 @pytest.mark.parametrize("name", LAYERS)
 def test_padding_that_is_not_constant_is_left(name: str, mode: str) -> None:

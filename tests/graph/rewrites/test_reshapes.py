@@ -57,6 +57,13 @@ def test_a_product_over_another_axis_keeps_its_reshapes(old: str, new: str) -> N
         assert_left(proto, ELIMINATE_RESHAPES_AROUND_MATMUL)
 
 
+def test_a_product_that_takes_another_shape_keeps_its_reshapes() -> None:
+    text = """
+        g (float[batch, 3, 6] x) => (float[batch, 12] y) <int64[2] rows = {-1, 6}, int64[2] joined = {-1, 12}>
+        { flat = Reshape (x, rows)  product = MatMul (flat, w)  y = Reshape (product, joined) }"""
+    assert_left(proto_of(text, {"w": normal(6, 4)}), ELIMINATE_RESHAPES_AROUND_MATMUL)
+
+
 TARGETS = {
     "gathered": "s = Shape (x) b = Gather (s, zero) t = Concat <axis = 0> (b, twelve)",
     "sliced": "s = Shape (x) b = Slice (s, zero, one, zero) t = Concat <axis = 0> (b, twelve)",
