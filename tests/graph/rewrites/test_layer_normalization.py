@@ -216,9 +216,12 @@ KERAS_2 = """
       y = Reshape (normal, back) }"""
 
 
-@pytest.mark.parametrize("width", [4, 9, 256])
-def test_rows_that_keras_2_normalizes_as_images(width: int) -> None:
-    before = proto_of(KERAS_2.replace("WIDTH", str(width)).replace("COUNT", f"{width}.0"), {})
+@pytest.mark.parametrize("opset", [13, 17])
+@pytest.mark.parametrize("epsilon", ["0.001", "0.00001", "0.1"])
+@pytest.mark.parametrize("width", [2, 4, 9, 64, 256])
+def test_rows_that_keras_2_normalizes_as_images(width: int, epsilon: str, opset: int) -> None:
+    text = KERAS_2.replace("WIDTH", str(width)).replace("COUNT", f"{width}.0").replace("0.001", epsilon)
+    before = proto_of(text, {}, opset)
     after = rewritten(before, FUSE_LAYER_NORMALIZATION_OF_ROWS)
     assert operators(after) == ["LayerNormalization"]
     assert_same(before, after, {"x": normal(3, width)}, {"x": normal(1, width)})
@@ -231,6 +234,11 @@ def test_rows_that_keras_2_normalizes_as_images(width: int) -> None:
         ("float on = {1}", "float on = {2}"),
         ("float off = {0}", "float off = {1}"),
         ("Sub (image, mean)", "Add (image, mean)"),
+        ("Div (sum, count)", "Mul (sum, count)"),
+        ("ReduceSumSquare", "ReduceL1"),
+        ("(image, scale, shift, means", "(centred, scale, shift, means"),
+        ("(image, scale, shift, means", "(image, scale, scale, means"),
+        ("shift, means, variances)", "shift, variances, means)"),
         ("normal, back)", "image, back)"),
     ],
 )

@@ -13,12 +13,16 @@ ROWS = {
     "with a bias": ("b, s", "y0 = Reshape (g, back)", ", c"),
     "fixed": ("2, 5", "y0 = Reshape (g, back)", ", c"),
     "fixed length": ("b, 5", "y0 = Reshape (g, heads)", ", c"),
+    "fixed length, back": ("b, 5", "y0 = Reshape (g, back)", ""),
+    "fixed, to heads": ("2, 5", "y0 = Reshape (g, heads)", ""),
+    "to heads with a bias": ("b, s", "y0 = Reshape (g, heads)", ", c"),
 }
 
 
+@pytest.mark.parametrize("opset", [13, 17])
 @pytest.mark.parametrize("turned", [0, 1])
 @pytest.mark.parametrize("name", ROWS)
-def test_rows_are_unfolded(name: str, turned: int) -> None:
+def test_rows_are_unfolded(name: str, turned: int, opset: int) -> None:
     sizes, back, bias = ROWS[name]
     free = "s" in sizes
     computed = """h = Shape (x)  n = Gather (h, both)  back = Concat <axis = 0> (n, last)
@@ -32,7 +36,7 @@ def test_rows_are_unfolded(name: str, turned: int) -> None:
         {{ {computed if free else ""} r = Reshape (x, rows)  g = Gemm <transB = {turned}> (r, w{bias})
            {back}  y = Neg (y0) }}"""
     weights = {"w": normal(8, 6) if turned else normal(6, 8)} | ({"c": normal(8)} if bias else {})
-    before = proto_of(text, weights)
+    before = proto_of(text, weights, opset)
     after = rewritten(before, UNFOLD_ROWS)
     assert "Gemm" not in operators(after)
     assert len(operators(after)) <= len(operators(before))
