@@ -8,6 +8,7 @@ the rewrites together differ, each is tried on its own, so that the refusal name
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -33,6 +34,7 @@ _MAX_ROUNDS = 4
 _GROWTH_BYTES = 1 << 16
 _GROWTH = 1.02
 _TABLE_BYTES = 1 << 18
+_LARGE_BYTES = 1 << 24
 _TABLE_GROWTH = 1.25  # a table that takes the place of a product may be larger than its weight
 _WEIGHTS_NOT_INPUTS_IR = 4  # from this file version on, weights need not be listed among the inputs
 
@@ -78,13 +80,13 @@ def _simplified(
     except (InvalidDataError, ToolError) as error:  # it loads, but rejects values that we can make up
         refusal = f"Nothing was simplified: the model does not run on generated inputs. {error.message}"
         return PassResult(model, (), (refusal,))
-    current = original
+    start = current = _Marked.of(original)
     difference = 0.0
     refusals: list[str] = []
     places: dict[str, list[tuple[str, ...]]] = {}
     recognized: dict[str, Left] = {}
     for _ in range(_MAX_ROUNDS):
-        before = fingerprint(current)
+        before = current.mark
         # Of the last round: what failed on the raw graph may work on the cleaned one.
         refusals, recognized = [], {}
         tools = list(_TOOLS)
@@ -103,18 +105,31 @@ def _simplified(
                 current, difference = after, change
                 for name, nodes in report.places.items():
                     places.setdefault(name, []).extend(nodes)
-        if fingerprint(current) == before:
+        if current.mark == before:
             break
-    refusals.extend(_unused_inputs(current, weights))
+    refusals.extend(_unused_inputs(current.proto, weights))
     layers = Layers(original)
     left = _left(recognized, layers)
-    if fingerprint(current) == fingerprint(original):
+    if current.mark == start.mark:
         return PassResult(model, (), tuple(refusals), left=left)
-    name_nodes(current)  # so that keep_float can name them
-    keep_narrow(current, narrow)
-    result = from_proto(current)
-    changes = _changes(given, result.to_proto())
+    name_nodes(current.proto)  # so that keep_float can name them
+    keep_narrow(current.proto, narrow)
+    result = from_proto(current.proto)
+    changes = _changes(given, current.proto)
     return PassResult(result, changes, tuple(refusals), difference, _applied(places, layers), left)
+
+
+@dataclass(frozen=True)
+class _Marked:
+    """A graph, its fingerprint and its size, each of which takes a pass over all weights."""
+
+    proto: onnx.ModelProto
+    mark: str
+    size: int
+
+    @classmethod
+    def of(cls, proto: onnx.ModelProto) -> _Marked:
+        return cls(proto, fingerprint(proto), proto.ByteSize())
 
 
 class _Refused(Exception):  # noqa: N818  # an outcome that is written down, no error
@@ -122,50 +137,48 @@ class _Refused(Exception):  # noqa: N818  # an outcome that is written down, no 
 
 
 def _proven(
-    before: onnx.ModelProto, tool: _Tool, expected: Witness, highest_opset: int | None
-) -> tuple[onnx.ModelProto, float, Report]:
+    before: _Marked, tool: _Tool, expected: Witness, highest_opset: int | None
+) -> tuple[_Marked, float, Report]:
     """The tool's result, its max-norm difference from the original, and what the rewrites did and left.
 
     The given model where it changed nothing.
     """
-    report = Report()
+    report, given = Report(), before.proto
+    if before.size > _LARGE_BYTES:
+        gc.collect()  # graphs of onnx_ir are cycles, each with a copy of the weights
     try:
         if tool.rewrites:
-            after, report = rewrite(before, tool.rewrites, highest_opset)
+            proto, report = rewrite(given, tool.rewrites, highest_opset)
         else:
-            after = tool.run(_copy(before))
+            proto = tool.run(given)
     except Exception as error:  # third-party code on any graph: whatever it raises, the model is kept
         logger.info("a simplification tool failed", exc_info=error)
         raise _Refused(f"it failed with {type(error).__name__}: {first_line(error)}") from error
-    if after is before:
+    if proto is given:
         return before, 0.0, report
     try:
-        restore_edges(before, after)
-        if fingerprint(after) == fingerprint(before):
+        restore_edges(given, proto)
+        after = _Marked.of(proto)
+        if after.mark == before.mark:
             return before, 0.0, report  # only names differ
-        if not tool.rewrites and opset(after) != opset(before):
+        if not tool.rewrites and opset(proto) != opset(given):
             raise NotTheSameError("it has another operator set")
         growth, extra = (_TABLE_GROWTH, _TABLE_BYTES) if tool.rewrites else (_GROWTH, _GROWTH_BYTES)
-        if after.ByteSize() > before.ByteSize() * growth + extra:
-            raise NotTheSameError(f"the file would grow from {before.ByteSize()} to {after.ByteSize()} bytes")
-        difference = check_same(before, after, expected)
+        if after.size > before.size * growth + extra:
+            raise NotTheSameError(f"the file would grow from {before.size} to {after.size} bytes")
+        difference = check_same(given, proto, expected)
     except (NotTheSameError, OptimizerError) as error:
         raise _Refused(first_line(error).rstrip(".")) from error
     return after, difference, report
 
 
-def _copy(proto: onnx.ModelProto) -> onnx.ModelProto:
-    import onnx
-
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    return copy
-
-
 def _slim(proto: onnx.ModelProto) -> onnx.ModelProto:
+    import onnx
     import onnxslim
 
-    slimmed: onnx.ModelProto = onnxslim.slim(proto)
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)  # it writes into what it gets
+    slimmed: onnx.ModelProto = onnxslim.slim(copy)
     return slimmed
 
 
@@ -179,8 +192,8 @@ def _remove_unused(proto: onnx.ModelProto) -> onnx.ModelProto:
     import onnx_ir
     from onnx_ir.passes import Sequential, common
 
-    if proto.ir_version < _WEIGHTS_NOT_INPUTS_IR:
-        proto.ir_version = _WEIGHTS_NOT_INPUTS_IR
+    model = onnx_ir.from_proto(proto)
+    model.ir_version = max(proto.ir_version, _WEIGHTS_NOT_INPUTS_IR)
     passes = Sequential(
         common.RemoveInitializersFromInputsPass(),
         common.DeduplicateInitializersPass(),
@@ -189,12 +202,12 @@ def _remove_unused(proto: onnx.ModelProto) -> onnx.ModelProto:
         common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]  # onnx_ir left it untyped
         common.RemoveUnusedOpsetsPass(),
     )
-    return onnx_ir.to_proto(passes(onnx_ir.from_proto(proto)).model)
+    return onnx_ir.to_proto(passes(model).model)
 
 
 @dataclass(frozen=True)
 class _Tool:
-    """Something that makes a graph smaller or faster; it may write into the model that it gets."""
+    """Something that makes a graph smaller or faster; what it gets stays as it is."""
 
     name: str
     run: Callable[[onnx.ModelProto], onnx.ModelProto] = lambda proto: proto
@@ -254,6 +267,7 @@ def _unused_inputs(proto: onnx.ModelProto, weights: Collection[str]) -> list[str
 
 
 def _changes(before: onnx.ModelProto, after: onnx.ModelProto) -> tuple[str, ...]:
+    sizes = before.ByteSize(), after.ByteSize()
     operators = [Counter(node.op_type for node in all_nodes(proto.graph)) for proto in (before, after)]
     gone = operators[0] - operators[1]
     counts = [counter.total() for counter in operators]
@@ -269,6 +283,6 @@ def _changes(before: onnx.ModelProto, after: onnx.ModelProto) -> tuple[str, ...]
     weights = [sum(len(graph.initializer) for graph in all_graphs(proto.graph)) for proto in (before, after)]
     if weights[0] != weights[1]:
         changes.append(f"{weights[0]} -> {weights[1]} constants")
-    if before.ByteSize() != after.ByteSize():
-        changes.append(f"{before.ByteSize()} -> {after.ByteSize()} bytes")
+    if sizes[0] != sizes[1]:
+        changes.append(f"{sizes[0]} -> {sizes[1]} bytes")
     return tuple(changes) or ("dropped outputs that nothing reads",)

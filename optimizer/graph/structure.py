@@ -165,8 +165,10 @@ def fingerprint(proto: onnx.ModelProto) -> str:
 
 
 def _content(tensor: onnx.TensorProto) -> str:
+    import numpy as np
     from onnx import numpy_helper
 
     array = numpy_helper.to_array(tensor)
-    raw = repr(array.tolist()).encode() if array.dtype == object else array.tobytes()
+    # Bytes, not a copy of them: this runs over all weights again and again.
+    raw = repr(array.tolist()).encode() if array.dtype == object else array.reshape(-1).view(np.uint8).data
     return f"{tensor.data_type}{list(tensor.dims)}{hashlib.sha256(raw).hexdigest()}"

@@ -19,6 +19,7 @@ from zoo import (
     tflite,
 )
 from zoo.model import ZooModel
+from zoo.real import PACKAGED
 
 _MODELS = (
     *mlp.MODELS,
@@ -43,4 +44,4 @@ ZOO: dict[str, ZooModel] = {model.name: model for model in _MODELS}
 if len(ZOO) < len(_MODELS):
     raise ValueError("two models of the zoo share a name")
 
-__all__ = ["ZOO", "ZooModel"]
+__all__ = ["PACKAGED", "ZOO", "ZooModel"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.conversion.records import Record
@@ -12,10 +13,12 @@ from optimizer.benchmark import LaunchRequest, LaunchTimes, MeasureSettings, mea
 from optimizer.errors import OptimizerError, ToolError
 from optimizer.results import Interval
 
-LAUNCH = (
-    "import sys; from optimizer.benchmark import LaunchRequest, time_launch; "
-    "print(time_launch(LaunchRequest.model_validate_json(sys.stdin.read())).model_dump_json())"
-)
+LAUNCH = """
+import sys
+from optimizer.benchmark import LaunchRequest, time_launch
+for line in sys.stdin:
+    print(time_launch(LaunchRequest.model_validate_json(line)).model_dump_json())
+"""
 
 
 class Latency(Record):
@@ -41,13 +44,18 @@ def measure(folder: Path, launches: int) -> Latency:
 
 def launch(request: LaunchRequest) -> LaunchTimes:
     """One launch, in a process of its own."""
+    return launch_together([request])[0]
+
+
+def launch_together(requests: Sequence[LaunchRequest]) -> list[LaunchTimes]:
+    """Launches one after another in one process of their own: an import costs as much as a launch."""
     done = subprocess.run(
         [sys.executable, "-c", LAUNCH],
-        input=request.model_dump_json(),
+        input="\n".join(request.model_dump_json() for request in requests),
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode != 0:
         raise ToolError(f"a launch failed: {done.stderr.strip().splitlines()[-1]}", hint="Run it by hand.")
-    return LaunchTimes.model_validate_json(done.stdout)
+    return [LaunchTimes.model_validate_json(line) for line in done.stdout.splitlines()]

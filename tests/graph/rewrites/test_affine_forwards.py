@@ -140,13 +140,14 @@ def test_what_cannot_be_folded_is_left(body: str, scale: Array, end: str) -> Non
 @pytest.mark.parametrize(("first", "second"), [((4,), (4,)), ((4,), ()), ((), (3, 4)), ((3, 1), (3, 1))])
 @pytest.mark.parametrize("operator", ["Add", "Mul"])
 @pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("opset", [13, 17])
 def test_two_constants_become_one(
-    operator: str, first: tuple[int, ...], second: tuple[int, ...], swapped: bool
+    operator: str, first: tuple[int, ...], second: tuple[int, ...], swapped: bool, opset: int
 ) -> None:
     inner = f"p = {operator} ({'c, x' if swapped else 'x, c'})"
     text = f"g (float[batch, 3, 4] x) => (float[batch, 3, 4] y) {{ {inner} y = {operator} (p, d) }}"
     weights = {"c": np.asarray(normal(*first, seed=1)), "d": np.asarray(normal(*second, seed=2))}
-    before = proto_of(text, {name: np.array(value, np.float32) for name, value in weights.items()})
+    before = proto_of(text, {name: np.array(value, np.float32) for name, value in weights.items()}, opset)
     after = rewritten(before, COLLAPSE_CONSTANTS)
     assert operators(after) == [operator]
     assert_same(before, after, {"x": normal(2, 3, 4)})
@@ -157,6 +158,11 @@ def test_two_constants_become_one(
     [
         "p = Add (x, c) y = Mul (p, d)",
         "p = Sub (x, c) y = Sub (p, d)",
+        "p = Mul (x, c) y = Add (p, d)",
+        "p = Div (x, c) y = Div (p, d)",
+        "p = Mul (x, c) y = Mul (p, e)",
+        "p = Mul (x, x) y = Mul (p, d)",
+        "p = Add (x, c) q = Relu (p) y = Add (q, d)",
         "p = Add (x, c) y = Add (p, e)",
         "p = Add (x, c) q = Add (p, d) y = Add (q, p)",
         "p = Add (x, x) y = Add (p, d)",

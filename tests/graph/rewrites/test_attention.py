@@ -52,7 +52,7 @@ def product(
 
 
 @pytest.mark.parametrize("length", [1, 5])
-@pytest.mark.parametrize(("batch", "heads"), [("b", 3), ("2", 3), ("1", 3)])
+@pytest.mark.parametrize(("batch", "heads"), [("b", 3), ("b", 2), ("2", 3), ("1", 3)])
 @pytest.mark.parametrize("name", BEHIND)
 def test_a_product_over_a_joint_axis_has_four_axes(name: str, batch: str, heads: int, length: int) -> None:
     before = product(BEHIND[name], batch, heads, length)
@@ -152,7 +152,7 @@ def test_a_scale_of_what_is_not_linear_in_a_weight_is_left(body: str) -> None:
 
 
 @pytest.mark.parametrize("softmax", [None, 2, -2, 3, -1])
-@pytest.mark.parametrize("names", ["b, s", "2, 5", "b, 5", "1, 1"])
+@pytest.mark.parametrize("names", ["b, s", "2, 5", "b, 5", "b, 2", "3, 1", "1, 1"])
 def test_keys_times_queries_are_queries_times_keys(names: str, softmax: int | None) -> None:
     between = "p = Identity (m)" if softmax is None else f"p = Softmax <axis = {softmax}> (m)"
     text = f"""
@@ -176,6 +176,11 @@ def test_keys_times_queries_are_queries_times_keys(names: str, softmax: int | No
         "k = T0132 (x)  m = MatMul (k, z)  n = Exp (m)  t = T0132 (n)",
         "k = T0132 (x)  m = MatMul (k, z)  u = T0132 (m)  t = Add (u, m)",
         "q = T0213 (x)  m = MatMul (q, z)  t = T0132 (m)",
+        "m = MatMul (x, z)  t = T0213 (m)",
+        "m = MatMul (x, x)  t = T0132 (m)",
+        "m = Mul (x, z)  t = T0132 (m)",
+        "k = T0132 (x)  m = MatMul (k, z)  t = T1032 (m)",
+        "k = T0132 (x)  m = MatMul (k, z)  n = Softmax (m)  o = Relu (n)  t = T0132 (o)",
     ],
 )  # fmt: skip
 def test_a_product_that_would_need_as_many_transposes_is_left(body: str) -> None:

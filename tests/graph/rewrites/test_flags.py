@@ -20,7 +20,7 @@ def some(kind: str, *shape: int) -> Array:
 
 
 @pytest.mark.parametrize("order", ["x, zero", "zero, x"])
-@pytest.mark.parametrize("shape", ["batch", "batch, 4", "2, batch, 3"])
+@pytest.mark.parametrize("shape", ["batch", "batch, 4", "2, batch, 3", "2, 1, batch, 3"])
 @pytest.mark.parametrize("kind", NUMBERS)
 def test_not_equal_to_zero_is_a_cast(kind: str, shape: str, order: str) -> None:
     text = f"""g ({kind}[{shape}] x) => (bool[{shape}] y)
@@ -48,7 +48,11 @@ def test_any_of_no_steps_is_false() -> None:
     [
         ("zero = {0}", "zero = {1}"),
         ("y = Not (e)", "y = Identity (e)"),
+        ("zero = {0}", "zero = {-1}"),
         ("Equal (x, zero)", "Less (x, zero)"),
+        ("Equal (x, zero)", "LessOrEqual (x, zero)"),
+        ("Equal (x, zero)", "Greater (x, zero)"),
+        ("Equal (x, zero)", "GreaterOrEqual (x, zero)"),
         ("Equal (x, zero)", "Equal (x, x)"),
         ("float zero = {0}", "float[4] zero = {0, 0, 0, 0}"),
     ],
@@ -65,6 +69,12 @@ KEPT = {
         "c = Greater (s, zero) y = Unsqueeze (c, axes)",
         "bool",
     ),
+    "not compared as less": (
+        "s = ReduceSum <keepdims = 0> (x, axes)",
+        "c = GreaterOrEqual (s, zero) y = Unsqueeze (c, axes)",
+        "bool",
+    ),
+    "smallest": ("s = ReduceMin <keepdims = 0, axes = [AXES]> (x)", "y = Unsqueeze (s, axes)", "float"),
     "mean": ("s = ReduceMean <keepdims = 0, axes = [AXES]> (x)", "y = Unsqueeze (s, axes)", "float"),
     "largest": (
         "s = ReduceMax <keepdims = 0, axes = [AXES]> (x)",
@@ -75,7 +85,14 @@ KEPT = {
 
 
 @pytest.mark.parametrize(
-    ("axes", "result"), [([2], "n, 3, 1"), ([-1], "n, 3, 1"), ([1], "n, 1, 4"), ([1, 2], "n, 1, 1")]
+    ("axes", "result"),
+    [
+        ([2], "n, 3, 1"),
+        ([-1], "n, 3, 1"),
+        ([1], "n, 1, 4"),
+        ([0], "1, 3, 4"),
+        ([1, 2], "n, 1, 1"),
+    ],
 )
 @pytest.mark.parametrize("name", KEPT)
 def test_a_reduction_keeps_the_axes_itself(name: str, axes: list[int], result: str) -> None:
@@ -95,6 +112,13 @@ def test_a_reduction_keeps_the_axes_itself(name: str, axes: list[int], result: s
         "s = ReduceSum <keepdims = 0> (x, one) r = Relu (s) y = Unsqueeze (r, one)",
         "s = ReduceSum <keepdims = 0> (x, one) p = Add (s, row) y = Unsqueeze (p, one)",
         "s = ReduceProd <keepdims = 0, axes = [1]> (x) y = Unsqueeze (s, one)",
+        "s = ReduceL2 <keepdims = 0, axes = [1]> (x) y = Unsqueeze (s, one)",
+        "s = ReduceLogSumExp <keepdims = 0, axes = [1]> (x) y = Unsqueeze (s, one)",
+        "s = ReduceSum <keepdims = 0> (x, two) y = Unsqueeze (s, one)",
+        "s = ReduceSum <keepdims = 0> (x, one) p = Mul (s, s) y = Unsqueeze (p, one)",
+        "s = ReduceSum <keepdims = 0> (x, one) p = Greater (s, row) u = Unsqueeze (p, one) "
+        "y = Cast <to = 1> (u)",
+        "s = ArgMax <keepdims = 0, axis = 1> (x) p = Cast <to = 1> (s) y = Unsqueeze (p, one)",
     ],
 )
 def test_another_unsqueeze_is_left(body: str) -> None:
@@ -103,14 +127,17 @@ def test_another_unsqueeze_is_left(body: str) -> None:
     assert_left(proto_of(text, {"row": normal(4)} if "row" in body else {}, 17), FOLD_AXES_INTO_REDUCTION)
 
 
+KINDS = {"float": 1, "int32": 6, "double": 11}
+
+
 @pytest.mark.parametrize("opset", [13, 18])
 @pytest.mark.parametrize("keep", [0, 1])
 @pytest.mark.parametrize("axes", ["{2}", "{-1}", "{1}"])
-@pytest.mark.parametrize("number", ["float", "int32"])
+@pytest.mark.parametrize("number", ["float", "int32", "double"])
 def test_any_is_the_largest_flag(number: str, axes: str, keep: int, opset: int) -> None:
     text = f"""g (bool[n, 3, 4] b) => (float[{"i, j, k" if keep else "i, j"}] y)
         <{number} zero = {{0}}, int64[1] axes = {axes}>
-        {{ f = Cast <to = {1 if number == "float" else 6}> (b)
+        {{ f = Cast <to = {KINDS[number]}> (b)
            s = ReduceSum <keepdims = {keep}> (f, axes)
            g = Greater (s, zero)
            y = Cast <to = 1> (g) }}"""
@@ -124,7 +151,12 @@ def test_any_is_the_largest_flag(number: str, axes: str, keep: int, opset: int) 
     ("old", "new"),
     [
         ("zero = {0}", "zero = {1}"),
+        ("zero = {0}", "zero = {-1}"),
         ("Greater (s, zero)", "Less (s, zero)"),
+        ("Greater (s, zero)", "GreaterOrEqual (s, zero)"),
+        ("Greater (s, zero)", "Greater (zero, s)"),
+        ("Greater (s, zero)", "Greater (s, s)"),
+        ("Greater (s, zero)", "Equal (s, zero)"),
         ("bool[n, 3, 4] b", "int32[n, 3, 4] b"),
         ("ReduceSum <keepdims = 1> (f, axes)", "CumSum (f, first)"),
         ("y = Cast <to = 1> (g)", "y = Cast <to = 11> (g)"),

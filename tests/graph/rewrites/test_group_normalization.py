@@ -73,6 +73,8 @@ def test_what_follows_may_have_another_shape() -> None:
     [
         ("axes = [1, 2, 4]> (r)", "axes = [1, 2, 3, 4]> (r)"),
         ("axes = [1, 2, 4]> (q)", "axes = [1, 2]> (q)"),
+        ("axes = [1, 2, 4]", "axes = [1, 4]"),
+        ("axes = [1, 2, 4]", "axes = [1, 2, 3]"),
         ("Sub (r, m)", "Add (r, m)"),
         ("Mul (d, d)", "Mul (d, r)"),
         ("Add (v, epsilon)", "Mul (v, epsilon)"),

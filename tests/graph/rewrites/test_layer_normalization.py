@@ -95,6 +95,16 @@ def test_another_axis_is_normalized_as_the_last(axis: int, gamma: tuple[int, ...
     assert_same(before, after, {"x": normal(2, 3, 6)})
 
 
+@pytest.mark.parametrize(("axis", "gamma"), [(1, (3, 1, 1)), (2, (5, 1))])
+def test_an_axis_of_four_comes_back_to_its_place(axis: int, gamma: tuple[int, ...]) -> None:
+    weights = {"gamma": normal(*gamma, seed=1), "beta": normal(*gamma, seed=2)}
+    body = f"{VARIANCE} {INVERSES['reciprocal']} {SPELLINGS['TensorFlow']}"
+    before = model(body, axis, "batch, 3, 5, 6", other=weights)
+    after = rewritten(before, FUSE_LAYER_NORMALIZATION)
+    assert operators(after) == ["Transpose", "LayerNormalization", "Transpose"]
+    assert_same(before, after, {"x": normal(2, 3, 5, 6)})
+
+
 @pytest.mark.parametrize("inverse", INVERSES)
 def test_another_axis_of_many_elements_takes_fewer_passes(inverse: str) -> None:
     weights = {"gamma": normal(160, 1, seed=1), "beta": normal(160, 1, seed=2)}
@@ -206,9 +216,12 @@ KERAS_2 = """
       y = Reshape (normal, back) }"""
 
 
-@pytest.mark.parametrize("width", [4, 9, 256])
-def test_rows_that_keras_2_normalizes_as_images(width: int) -> None:
-    before = proto_of(KERAS_2.replace("WIDTH", str(width)).replace("COUNT", f"{width}.0"), {})
+@pytest.mark.parametrize("opset", [13, 17])
+@pytest.mark.parametrize("epsilon", ["0.001", "0.00001", "0.1"])
+@pytest.mark.parametrize("width", [2, 4, 9, 64, 256])
+def test_rows_that_keras_2_normalizes_as_images(width: int, epsilon: str, opset: int) -> None:
+    text = KERAS_2.replace("WIDTH", str(width)).replace("COUNT", f"{width}.0").replace("0.001", epsilon)
+    before = proto_of(text, {}, opset)
     after = rewritten(before, FUSE_LAYER_NORMALIZATION_OF_ROWS)
     assert operators(after) == ["LayerNormalization"]
     assert_same(before, after, {"x": normal(3, width)}, {"x": normal(1, width)})
@@ -221,6 +234,11 @@ def test_rows_that_keras_2_normalizes_as_images(width: int) -> None:
         ("float on = {1}", "float on = {2}"),
         ("float off = {0}", "float off = {1}"),
         ("Sub (image, mean)", "Add (image, mean)"),
+        ("Div (sum, count)", "Mul (sum, count)"),
+        ("ReduceSumSquare", "ReduceL1"),
+        ("(image, scale, shift, means", "(centred, scale, shift, means"),
+        ("(image, scale, shift, means", "(image, scale, scale, means"),
+        ("shift, means, variances)", "shift, variances, means)"),
         ("normal, back)", "image, back)"),
     ],
 )

@@ -56,10 +56,11 @@ CASES: dict[str, tuple[str, list[str], int, list[str]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("opset", [13, 17])
 @pytest.mark.parametrize("name", CASES)
-def test_a_chain_is_the_fewest_moves(name: str) -> None:
+def test_a_chain_is_the_fewest_moves(name: str, opset: int) -> None:
     given, steps, rank, expected = CASES[name]
-    before = proto_of(chain(given, steps, rank), {})
+    before = proto_of(chain(given, steps, rank), {}, opset)
     after = rewritten(before, COLLAPSE_MOVES)
     assert operators(after) == [*expected, "Neg"]
     for batch, length in ((2, 5), (1, 1)):

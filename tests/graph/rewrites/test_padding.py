@@ -94,6 +94,34 @@ def test_padding_that_the_layer_would_count_otherwise_is_left(
     assert_left(layer(name, pads, more, fill, before), FOLD_PAD)
 
 
+@pytest.mark.parametrize("axes", ["2, 3", "3, 2", "-1, 2"])
+@pytest.mark.parametrize("name", ["Conv", "AveragePool"])
+def test_a_pad_may_name_its_axes(name: str, axes: str) -> None:
+    text = f"""
+        g (float[batch, 2, 8, 9] x) => (float[a, b, c, d] y)
+        <int64[4] pads = {{1, 2, 0, 1}}, int64[2] axes = {{{axes}}}, float fill = {{0}}>
+        {{ p = Pad (x, pads, fill, axes)  y = {LAYERS[name].format(more="")} }}"""
+    before = proto_of(text, {"w": normal(4, 2, 3, 3)} if name == "Conv" else {}, opset=18)
+    after = rewritten(before, FOLD_PAD)
+    assert operators(after) == [name]
+    assert_same(before, after, *FEEDS)
+
+
+@pytest.mark.parametrize("lowest", [-1.0, 0.0, 0.5])
+def test_zeros_are_no_larger_than_what_is_clipped_from_zero(lowest: float) -> None:
+    text = f"""
+        g (float[batch, 2, 8, 9] x) => (float[a, b, c, d] y)
+        <float low = {{{lowest}}}, float high = {{6}}, int64[8] pads = {{0, 0, 1, 1, 0, 0, 1, 1}}>
+        {{ r = Clip (x, low, high)  p = Pad (r, pads)  y = MaxPool <kernel_shape = [3, 3]> (p) }}"""
+    before = proto_of(text, {})
+    if lowest < 0:
+        assert_left(before, FOLD_PAD)
+        return
+    after = rewritten(before, FOLD_PAD)
+    assert operators(after) == ["Clip", "MaxPool"]
+    assert_same(before, after, *FEEDS)
+
+
 @pytest.mark.parametrize("mode", ["reflect", "edge"])
 @pytest.mark.parametrize("name", LAYERS)
 def test_padding_that_is_not_constant_is_left(name: str, mode: str) -> None:
@@ -123,16 +151,19 @@ MOVES = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("opset", [13, 18])
+@pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("mode", ["constant", "edge"])
 @pytest.mark.parametrize("name", MOVES)
-def test_a_pad_meets_its_convolution(name: str, mode: str) -> None:
+def test_a_pad_meets_its_convolution(name: str, mode: str, times: int, opset: int) -> None:
     given, move, pads = MOVES[name]
-    width = 3 if "channels" in name else 2
+    pads = [times * size for size in pads]
+    width = 2 + times if "channels" in name else 2
     text = f"""
         g ({given} x) => (float[a, b, c, d] y)
         <int64[{len(pads)}] pads = {{{", ".join(map(str, pads))}}}, int64[1] two = {{2}}>
         {{ p = Pad <mode = "{mode}"> (x, pads)  m = {move}  y = Conv (m, w) }}"""
-    before = proto_of(text, {"w": normal(3, width, 1, 3)})
+    before = proto_of(text, {"w": normal(3, width, 1, 3)}, opset)
     after = rewritten(before, SINK_PAD)
     assert operators(after) == [name.split(",")[0], "Pad", "Conv"]
     shape = [2, *(int(size) for size in given.rstrip("]").split(", ")[1:])]
@@ -146,12 +177,23 @@ def test_a_pad_meets_its_convolution(name: str, mode: str) -> None:
         "p = Pad (x, pads)  m = Transpose <perm = [0, 3, 1, 2]> (p)  n = Neg (p)  a = Transpose (n) "
         "b = Transpose <perm = [3, 0, 2, 1]> (a)  c = MaxPool <kernel_shape = [1, 1]> (m)  y = Add (b, c)",
         "p = Pad (x, pads)  m = Squeeze (p, one)  n = Unsqueeze (m, one)  y = Neg (n)",
+        "p = Pad (x, pads)  m = Transpose <perm = [0, 3, 1, 2]> (p)  y = Softmax (m)",
+        "p = Pad (x, pads)  m = Transpose <perm = [0, 3, 1, 2]> (p)  y = GlobalAveragePool (m)",
+        "p = Pad (x, pads)  m = Transpose <perm = [0, 3, 1, 2]> (p)  y = Add (m, m)",
+        "p = Pad (x, pads)  m = Transpose <perm = [0, 3, 1, 2]> (p)  a = MaxPool <kernel_shape = [1, 1]> (m) "
+        "b = Neg (m)  y = Add (a, b)",
+        "p = Pad (x, fewer)  m = Transpose <perm = [0, 3, 1, 2]> (p)  "
+        "y = MaxPool <kernel_shape = [1, 1]> (m)",
+        "p = Pad (x, counted)  m = Transpose <perm = [0, 3, 1, 2]> (p)  "
+        "y = MaxPool <kernel_shape = [1, 1]> (m)",
+        "r = Relu (x)  m = Transpose <perm = [0, 3, 1, 2]> (r)  y = MaxPool <kernel_shape = [1, 1]> (m)",
     ],
 )
 def test_a_pad_that_meets_no_layer_is_left(body: str) -> None:
     text = f"""
-        g (float[batch, 1, 9, 2] x) => (float[a, b, c, d] y)
-        <int64[8] pads = {{0, 0, 1, 0, 0, 0, 1, 0}}, int64[1] one = {{1}}> {{ {body} }}"""
+        g (float[batch, 1, 9, 2] x, int64[8] counted) => (float[a, b, c, d] y)
+        <int64[8] pads = {{0, 0, 1, 0, 0, 0, 1, 0}}, int64[8] fewer = {{0, 0, -1, 0, 0, 0, 1, 0}},
+         int64[1] one = {{1}}> {{ {body} }}"""
     assert_left(proto_of(text, {}), SINK_PAD)
 
 

@@ -144,6 +144,48 @@ def test_weights_that_change_from_step_to_step_are_left() -> None:
     assert_left(loop_model(loop, text), FUSE_RECURRENCE)
 
 
+LAST = """
+    g (float[{steps}, batch, 3] x) => (float[1, batch, 4] y)
+    <int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] last = {{-1}}, int64[1] far = {{{far}}}>
+    {{ {outputs} = {operator} <hidden_size = 4> (x, w, r)
+       s = Squeeze (all, one)  y = Slice (s, last, far, zero{step}) }}"""
+
+
+@pytest.mark.parametrize("step", ["", ", one"])
+@pytest.mark.parametrize("far", [2**31 - 1, 2**63 - 1])
+@pytest.mark.parametrize("steps", ["2", "6", "n"])
+@pytest.mark.parametrize("outputs", ["all", "all, state"])
+@pytest.mark.parametrize("operator", ["LSTM", "GRU", "RNN"])
+def test_the_last_step_of_any_operator_is_its_state(
+    operator: str, outputs: str, steps: str, far: int, step: str
+) -> None:
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[operator]
+    text = LAST.format(steps=steps, far=far, outputs=outputs, operator=operator, step=step)
+    before = proto_of(text, {"w": normal(1, gates * 4, 3), "r": normal(1, gates * 4, 4)})
+    after = rewritten(before, FOLD_LAST_STEP)
+    assert operators(after)[0] == operator
+    assert "Slice" not in operators(after)
+    assert_same(before, after, {"x": normal(5 if steps == "n" else int(steps), 2, 3)})
+
+
+@pytest.mark.parametrize("operator", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("last = {-1}", "last = {-2}"),
+        ("last, far, zero", "last, far, one"),
+        ("hidden_size = 4", 'hidden_size = 4, direction = "reverse"'),
+        ("last = {-1}, int64[1] far = {2147483647}", "last = {0}, int64[1] far = {1}"),
+    ],
+)
+def test_what_is_not_the_last_step_of_any_operator_is_left(operator: str, old: str, new: str) -> None:
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[operator]
+    text = LAST.format(steps="6", far=2**31 - 1, outputs="all", operator=operator, step="")
+    assert old in text
+    text = text.replace(old, new).replace("float[1, batch, 4] y", "float[p, q, r0] y")
+    assert_left(proto_of(text, {"w": normal(1, gates * 4, 3), "r": normal(1, gates * 4, 4)}), FOLD_LAST_STEP)
+
+
 LSTM = """
     g (float[{steps}, batch, 3] x) => ({shape} y)
     <int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] start = {{{start}}}, int64[1] far = {{2147483647}}>
@@ -182,6 +224,13 @@ STATES = {
     "constant": "h = Identity (nothing)",
     "repeated": f"{BATCH}  d = Concat <axis = 0> (one, n, four)  h = Expand (off, d)",
     "of a shape": f"{BATCH}  d = Concat <axis = 0> (one, n, four)  h = ConstantOfShape (d)",
+    "transposed": "h = Transpose <perm = [0, 1, 2]> (nothing)",
+    "squeezed and unsqueezed": "e = Squeeze (nothing, zero)  h = Unsqueeze (e, zero)",
+    "of another type": "e = Cast <to = 11> (nothing)  h = Cast <to = 1> (e)",
+    "tiled": "e = Slice (nothing, zero, one, one)  d = Concat <axis = 0> (one, two, one)  h = Tile (e, d)",
+    "cut and repeated": "e = Slice (nothing, zero, one, one)  d = Concat <axis = 0> (one, two, four)  "
+    "h = Expand (e, d)",
+    "reshaped": "d = Concat <axis = 0> (one, two, four)  h = Reshape (nothing, d)",
     "unsqueezed": f"{BATCH}  d = Concat <axis = 0> (n, four)  e = Expand (off, d)  h = Unsqueeze (e, zero)",
 }
 

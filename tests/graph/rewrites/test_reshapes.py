@@ -33,6 +33,49 @@ def test_a_product_over_the_last_axis_needs_no_reshapes(middle: str) -> None:
     assert_same(before, after, {"x": normal(2, steps, 6)}, {"x": normal(1, steps, 6)})
 
 
+@pytest.mark.parametrize("opset", [13, 17])
+@pytest.mark.parametrize("kind", ["float", "double"])
+@pytest.mark.parametrize("width", [1, 4])
+@pytest.mark.parametrize("sizes", ["b, 3", "2, 5", "b, 2, 3", "b, 1, 1, 4"])
+def test_any_rank_and_type_needs_no_reshapes(sizes: str, width: int, kind: str, opset: int) -> None:
+    target = sizes.replace("b", "-1")
+    rank = sizes.count(",") + 2
+    text = f"""
+        g ({kind}[{sizes}, 6] x) => ({kind}[{", ".join("pqrst"[:rank])}] y)
+        <int64[2] rows = {{-1, 6}}, int64[{rank}] back = {{{target}, {width}}}>
+        {{ flat = Reshape (x, rows)  product = MatMul (flat, w)  y = Reshape (product, back) }}"""
+    dtype = np.float32 if kind == "float" else np.float64
+    before = proto_of(text, {"w": normal(6, width).astype(dtype)}, opset)
+    after = rewritten(before, ELIMINATE_RESHAPES_AROUND_MATMUL)
+    assert operators(after) == ["MatMul"]
+    shape = [2 if size == "b" else int(size) for size in sizes.split(", ")]
+    assert_same(before, after, {"x": normal(*shape, 6).astype(dtype)})
+
+
+@pytest.mark.parametrize(
+    ("given", "body", "weight"),
+    [
+        ("2, 3, 6", "p = MatMul (f, w)  y = Reshape (p, pair)", (6,)),
+        ("2, 3, 6", "p = MatMul (f, w)  y = Reshape (p, back)", (1, 6, 4)),
+        ("2, 3, 6", "p = MatMul (f, w)  y = Reshape (p, turned)", (6, 4)),
+        ("2, 3, 6", "p = Gemm (f, w)  y = Reshape (p, back)", (6, 4)),
+        ("2, 3, 6", "p = MatMul (f, w)  r = Relu (p)  y = Reshape (r, back)", (6, 4)),
+        ("2, 9, 2", "p = MatMul (f, w)  y = Reshape (p, back)", (6, 4)),
+        ("2, 18", "p = MatMul (f, w)  y = Reshape (p, back)", (6, 4)),
+        ("36", "p = MatMul (f, w)  y = Reshape (p, back)", (6, 4)),
+    ],
+)
+def test_a_product_of_something_else_keeps_its_reshapes(
+    given: str, body: str, weight: tuple[int, ...]
+) -> None:
+    rank = 2 if "pair" in body else 3
+    text = f"""
+        g (float[{given}] x) => (float[{", ".join("pqr"[:rank])}] y)
+        <int64[2] rows = {{-1, 6}}, int64[3] back = {{2, 3, 4}}, int64[3] turned = {{3, 2, 4}},
+         int64[2] pair = {{2, 3}}> {{ f = Reshape (x, rows)  {body} }}"""
+    assert_left(proto_of(text, {"w": normal(*weight)}), ELIMINATE_RESHAPES_AROUND_MATMUL)
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -57,6 +100,13 @@ def test_a_product_over_another_axis_keeps_its_reshapes(old: str, new: str) -> N
         assert_left(proto, ELIMINATE_RESHAPES_AROUND_MATMUL)
 
 
+def test_a_product_that_takes_another_shape_keeps_its_reshapes() -> None:
+    text = """
+        g (float[batch, 3, 6] x) => (float[batch, 12] y) <int64[2] rows = {-1, 6}, int64[2] joined = {-1, 12}>
+        { flat = Reshape (x, rows)  product = MatMul (flat, w)  y = Reshape (product, joined) }"""
+    assert_left(proto_of(text, {"w": normal(6, 4)}), ELIMINATE_RESHAPES_AROUND_MATMUL)
+
+
 TARGETS = {
     "gathered": "s = Shape (x) b = Gather (s, zero) t = Concat <axis = 0> (b, twelve)",
     "sliced": "s = Shape (x) b = Slice (s, zero, one, zero) t = Concat <axis = 0> (b, twelve)",
@@ -70,16 +120,38 @@ TARGETS = {
 
 @pytest.mark.parametrize("name", TARGETS)
 @pytest.mark.parametrize("opset", [13, 17])
-def test_a_computed_target_becomes_a_constant(name: str, opset: int) -> None:
+@pytest.mark.parametrize("sizes", [(3, 4), (2, 6), (12, 1), (1, 12)])
+def test_a_computed_target_becomes_a_constant(name: str, opset: int, sizes: tuple[int, int]) -> None:
     text = f"""
-        g (float[batch, 3, 4] x) => (float[batch, 12] y)
+        g (float[batch, {sizes[0]}, {sizes[1]}] x) => (float[batch, 12] y)
         <int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[2] zero_one = {{0, 1}}, int64[1] twelve = {{12}},
-         int64[1] rest = {{-1}}, int64 three = {{3}}>
+         int64[1] rest = {{-1}}, int64 three = {{{sizes[0]}}}>
         {{ {TARGETS[name]} y = Reshape (x, t) }}"""
     before = proto_of(text, {}, opset)
     after = rewritten(before, FOLD_RESHAPE_TARGET)
     assert operators(after) == ["Reshape"]
-    assert_same(before, after, {"x": normal(2, 3, 4)}, {"x": normal(1, 3, 4)})
+    assert_same(before, after, {"x": normal(2, *sizes)}, {"x": normal(1, *sizes)})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "t = Concat <axis = 0> (k, rest)",
+        "t = Concat <axis = 0> (k, k)",
+        "t = Identity (pair)",
+        "u = Shape (z)  t = Concat <axis = 0> (u, rest)",
+        "u = Shape (z)  m = Add (u, k)  t = Concat <axis = 0> (m, rest)",
+        "n = NonZero (z)  u = Shape (n)  c = Gather (u, one)  t = Concat <axis = 0> (c, rest)",
+        "s = Shape (x)  b = Gather (s, zero)  m = Mul (b, k)  t = Concat <axis = 0> (m, rest)",
+        "s = Shape (x)  b = Gather (s, zero)  m = Min (b, k)  t = Concat <axis = 0> (m, rest)",
+    ],
+)
+def test_a_target_that_something_else_decides_is_left(body: str) -> None:
+    text = f"""
+        g (float[batch, 12] x, int64[1] k, int64[2] pair, float[c] z) => (float[p, q] y)
+        <int64[1] rest = {{-1}}, int64[1] zero = {{0}}, int64[1] one = {{1}}>
+        {{ {body}  y = Reshape (x, t) }}"""
+    assert_left(proto_of(text, {}), FOLD_RESHAPE_TARGET)
 
 
 @pytest.mark.parametrize("places", ["0, 1", "1, 0"])

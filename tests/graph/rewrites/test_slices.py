@@ -14,7 +14,9 @@ Numbers = list[int]
 Listed = Numbers | None
 
 
-def sliced(starts: Numbers, ends: Numbers, axes: Listed, steps: Listed, last: str) -> onnx.ModelProto:
+def sliced(
+    starts: Numbers, ends: Numbers, axes: Listed, steps: Listed, last: str, opset: int = 17
+) -> onnx.ModelProto:
     given = {"starts": starts, "ends": ends, "axes": axes, "steps": steps}
     constants = ", ".join(
         f"int64[{len(value)}] {name} = {{{', '.join(map(str, value))}}}"
@@ -28,16 +30,25 @@ def sliced(starts: Numbers, ends: Numbers, axes: Listed, steps: Listed, last: st
         <{constants},
          int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] zero = {{0}}, int64[1] minus = {{-2}}>
         {{ s = Slice (x, {names}) {last} }}"""
-    return proto_of(text, {})
+    return proto_of(text, {}, opset)
 
 
 FEEDS = [{"x": normal(2, 5, 4)}, {"x": normal(1, 5, 4)}]
 
 
+@pytest.mark.parametrize("opset", [13, 17])
 @pytest.mark.parametrize(
     ("starts", "ends", "axes", "steps"),
     [
         ([0, 0, 0], [END, END, END], None, None),
+        ([0, 0], [5, 4], [1, 2], None),
+        ([0], [4], [2], None),
+        ([0], [4], [-1], None),
+        ([0], [END], [0], [1]),
+        ([0], [2**63 - 1], [1], [1]),
+        ([-5], [5], [1], None),
+        ([-4], [4], [-1], [1]),
+        ([0, -5], [END, END], [0, 1], [1, 1]),
         ([0, 0], [END, END], [0, 2], None),
         ([0, 0, 0], [10**9] * 3, [0, 1, 2], [1, 1, 1]),
         ([0], [5], [1], None),
@@ -47,9 +58,9 @@ FEEDS = [{"x": normal(2, 5, 4)}, {"x": normal(1, 5, 4)}]
     ],
 )
 def test_a_slice_of_all_goes(
-    starts: list[int], ends: list[int], axes: list[int] | None, steps: list[int] | None
+    starts: list[int], ends: list[int], axes: list[int] | None, steps: list[int] | None, opset: int
 ) -> None:
-    before = sliced(starts, ends, axes, steps, "y = Neg (s)")
+    before = sliced(starts, ends, axes, steps, "y = Neg (s)", opset)
     after = rewritten(before, ELIMINATE_SLICE)
     assert operators(after) == ["Neg"]
     assert_same(before, after, *FEEDS)
@@ -76,6 +87,7 @@ def test_a_slice_of_some_is_left(
     assert_left(sliced(starts, ends, axes, steps, "y = Neg (s)"), ELIMINATE_SLICE)
 
 
+@pytest.mark.parametrize("opset", [13, 17])
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize(
     ("start", "end", "axis", "squeezed"),
@@ -91,11 +103,16 @@ def test_a_slice_of_some_is_left(
     ],
 )
 def test_one_that_is_squeezed_is_gathered(
-    start: int, end: int, axis: int, squeezed: str, whole: bool
+    start: int, end: int, axis: int, squeezed: str, whole: bool, opset: int
 ) -> None:
     others = ([0], [END], [0]) if whole else ([], [], [])
     before = sliced(
-        [*others[0], start], [*others[1], end], [*others[2], axis], None, f"y = Squeeze (s, {squeezed})"
+        [*others[0], start],
+        [*others[1], end],
+        [*others[2], axis],
+        None,
+        f"y = Squeeze (s, {squeezed})",
+        opset,
     )
     after = rewritten(before, FOLD_SLICE_INTO_GATHER)
     assert operators(after) == ["Gather"]
@@ -118,6 +135,8 @@ def test_one_that_is_squeezed_is_gathered(
             None,
             "t = Squeeze (s, one)  u = ReduceMax <axes = [1], keepdims = 0> (s)  y = Add (t, u)",
         ),
+        ([1], [3], [1], None, "t = ReduceMax <axes = [1]> (s)  y = Squeeze (t, one)"),
+        ([-3], [-1], [1], None, "t = ReduceMax <axes = [1]> (s)  y = Squeeze (t, one)"),
         ([0, 0], [1, 1], [1, 2], None, "t = Squeeze (s, one)  y = Neg (t)"),
     ],
 )
@@ -128,7 +147,7 @@ def test_what_is_not_one_by_its_bounds_is_left(
 
 
 def wrapped(
-    condition: str, chosen: str, size: int = 5, kind: str = "int32", axis: int = 0
+    condition: str, chosen: str, size: int = 5, kind: str = "int32", axis: int = 0, opset: int = 17
 ) -> onnx.ModelProto:
     text = f"""
         g ({kind}[b, 3] i) => (float[{"p, q, r" if axis == 0 else "r, p, q"}] y)
@@ -138,21 +157,23 @@ def wrapped(
         "n": np.array(size, dtype),
         "zero": np.array(0, dtype),
         "real": np.array(0, np.float32),
+        "exact": np.array(0, np.float64),
         "t": normal(5, 4) if axis == 0 else normal(4, 5),
     }
-    return proto_of(
-        text, {name: value for name, value in constants.items() if name in text.replace("(t, w)", ", t")}
-    )
+    used = {name: value for name, value in constants.items() if name in text.replace("(t, w)", ", t")}
+    return proto_of(text, used, opset)
 
 
 DIRECT, CAST = "c = Less (i, zero)", "r = Cast <to = 1> (i)  c = Less (r, real)"
+EXACT = "r = Cast <to = 11> (i)  c = Less (r, exact)"
 
 
+@pytest.mark.parametrize("opset", [13, 17])
 @pytest.mark.parametrize("kind", ["int32", "int64"])
-@pytest.mark.parametrize("axis", [0, 1])
-@pytest.mark.parametrize("condition", [DIRECT, CAST])
-def test_gather_counts_from_the_end_by_itself(condition: str, axis: int, kind: str) -> None:
-    before = wrapped(condition, "c, m, i", kind=kind, axis=axis)
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("condition", [DIRECT, CAST, EXACT])
+def test_gather_counts_from_the_end_by_itself(condition: str, axis: int, kind: str, opset: int) -> None:
+    before = wrapped(condition, "c, m, i", kind=kind, axis=axis, opset=opset)
     after = rewritten(before, ELIMINATE_INDEX_WRAP)
     assert operators(after) == ["Gather"]
     indices = np.array([[0, 4, 2], [-1, -5, -3]], kind)

@@ -17,12 +17,18 @@ TURNED = """t = Transpose <perm = [0, 2, 3, 1]> (x)  a = Unsqueeze (t, two)  b =
     c = Reshape (b, wide)  u = Transpose <perm = [0, 3, 1, 2]> (c)"""
 CHANNELS_LAST = """a = Unsqueeze (x, three)  b = Tile (a, times)  h = Reshape (b, high)
     u = Transpose <perm = [0, 2, 3, 1]> (h)"""
+CHANNELS = """a = Unsqueeze (x, two)  b = Tile (a, second)  c = Transpose <perm = [0, 3, 4, 1, 2]> (b)
+    u = Reshape (c, more)"""
+HIGH_LAST = """a = Unsqueeze (x, three)  b = Tile (a, times)  c = Transpose <perm = [0, 2, 3, 4, 1]> (b)
+    u = Reshape (c, last)"""
 SPELLINGS = {
     "Keras": (KERAS, ["Resize"]),
     "both at once": (PYTORCH, ["Resize"]),
     "rows": (ROWS, ["Resize"]),
     "columns, turned": (TURNED, ["Resize"]),
     "channels last behind": (CHANNELS_LAST, ["Resize", "Transpose"]),
+    "channels, moved in between": (CHANNELS, ["Transpose", "Resize"]),
+    "rows, moved in between": (HIGH_LAST, ["Resize", "Transpose"]),
 }
 
 
@@ -34,7 +40,8 @@ def graph(body: str, height: int, width: int, times: int, batch: str = "n") -> s
          int64[5] second = {{1, 1, {r}, 1, 1}}, int64[5] rows = {{-1, {r * h}, {w}, 1, {c}}},
          int64[4] columns = {{-1, {r * h}, {r * w}, {c}}}, int64[6] apart = {{-1, {c}, {h}, 1, {w}, 1}},
          int64[6] both = {{1, 1, 1, {r}, 1, {r}}}, int64[4] joined = {{-1, {c}, {r * h}, {r * w}}},
-         int64[4] high = {{-1, {c}, {r * h}, {w}}}, int64[4] wide = {{-1, {r * h}, {w}, {c}}}>
+         int64[4] high = {{-1, {c}, {r * h}, {w}}}, int64[4] wide = {{-1, {r * h}, {w}, {c}}},
+         int64[4] more = {{-1, {h}, {w}, {r * c}}}, int64[4] last = {{-1, {r * h}, {w}, {c}}}>
         {{ {body}  y = Neg (u) }}"""
 
 
