@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optimizer.errors import OptimizerError
-from optimizer.isolation import StageEvent, printable
+from optimizer.isolation import StageEvent, lock_path, printable
 from optimizer.package import gain_words, left_sentences, rewrite_sentences, table_rows, time_table
 from optimizer.results import Conversion, Inspection, Measurements, Outcome, Rewritten, TensorSpec
 from optimizer.rewriting import Simplification
@@ -41,6 +41,9 @@ def progress_bar(*, quiet: bool) -> Iterator[Callable[[StageEvent], None]]:
             if event.notice and event.message not in told:
                 told.add(event.message)
                 say(f"Warning: {event.message}", stderr)
+            if event.waits and not stderr.is_terminal and event.message not in told:
+                told.add(event.message)  # where no bar shows, a wait looks like a hang
+                say(f"{event.stage}: {event.message} (the machine's lock is {lock_path()})", stderr)
 
         yield on_event
 

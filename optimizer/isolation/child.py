@@ -164,7 +164,8 @@ def _lock(mode: LockMode, request: StageRequest, caller: Caller) -> Iterator[int
     waits_for = "a measurement" if mode == "shared" else "the other stages on this machine"
 
     def say() -> None:
-        caller.on_event(StageEvent(stage=request.stage, message=f"waiting for {waits_for} to end"))
+        message = f"waiting for {waits_for} to end"
+        caller.on_event(StageEvent(stage=request.stage, message=message, waits=True))
 
     with machine_lock(mode, cancel=caller.cancel, on_wait=say) as descriptor:
         yield descriptor

@@ -51,6 +51,8 @@ class StageEvent(Options):
     message: str = ""
     notice: bool = False
     """The message is for the user to keep, not a passing word: show it once."""
+    waits: bool = False
+    """The stage has not begun: another process has the machine."""
 
 
 class Envelope(Options):

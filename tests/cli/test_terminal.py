@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from small_outcomes import OUTCOME
 
-from optimizer.cli.terminal import show_conversion, show_simplification
+from optimizer.cli.terminal import progress_bar, show_conversion, show_simplification
+from optimizer.isolation import StageEvent
 from optimizer.results import Inspection
 from optimizer.rewriting import Counts, Simplification
 
@@ -33,3 +34,14 @@ def test_outputs_that_are_equal_are_said_to_be(
     )
     show_conversion(Inspection(conversion=OUTCOME.conversion, simplification=done))
     assert f"Rewritten at no loss: {words}" in capsys.readouterr().out
+
+
+def test_a_wait_for_the_machine_is_told_once_where_no_bar_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar(quiet=True) as on_event:
+        for fraction in (None, 0.5):
+            on_event(StageEvent(stage="measure", fraction=fraction, message="baseline"))
+            on_event(StageEvent(stage="probe", message="waiting for a measurement to end", waits=True))
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("probe: waiting for a measurement to end") == 1
+    assert "baseline" not in told.err
