@@ -46,6 +46,7 @@ FORMATS = (
 )
 
 app = typer.Typer(
+    rich_markup_mode=None,  # rich's tables cut the names of options at 80 columns
     no_args_is_help=True,
     invoke_without_command=True,
     add_completion=False,

@@ -68,9 +68,7 @@ def option(name: str) -> inspect.Parameter:
     field = Goal.model_fields[name]
     shown = ", ".join(field.default) if isinstance(field.default, tuple) else field.default
     default = "" if shown in (None, "", False, {}) else f" (default: {shown})"
-    flag = typer.Option(
-        f"--{name.replace('_', '-')}", help=f"{field.description}{default}", rich_help_panel="Goal"
-    )
+    flag = typer.Option(f"--{name.replace('_', '-')}", help=f"{field.description}{default}")
     return optional(name, option_type(field.annotation), flag)
 
 

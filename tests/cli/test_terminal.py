@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import pytest
 from small_outcomes import OUTCOME
+from typer.testing import CliRunner
 
 from optimizer.cli.terminal import progress_bar, show_conversion, show_simplification
 from optimizer.isolation import StageEvent
 from optimizer.results import Inspection
 from optimizer.rewriting import Counts, Simplification
+from service.cli import app
 
 ONE = Counts(nodes=1, operators={"Gemm": 1}, parameters=20, macs=16, file_bytes=300)
 TWO = Counts(nodes=2, operators={"MatMul": 1, "Add": 1}, parameters=20, macs=16, file_bytes=400)
@@ -45,3 +47,10 @@ def test_a_wait_for_the_machine_is_told_once_where_no_bar_shows(capsys: pytest.C
     assert told.out == ""
     assert told.err.count("probe: waiting for a measurement to end") == 1
     assert "baseline" not in told.err
+
+
+@pytest.mark.parametrize("command", ["optimize", "convert", "benchmark", "inspect", "demo", "serve"])
+def test_help_names_every_option_whole_at_80_columns(command: str) -> None:
+    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "80"}).stdout
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
