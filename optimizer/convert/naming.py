@@ -83,10 +83,12 @@ def order_outputs(proto: onnx.ModelProto, names: Sequence[str]) -> None:
 
 
 def unknown_output(asked: str, known: Collection[str]) -> InvalidOptionsError:
-    """The error for an output asked for that is not there, with the names nearest to it."""
+    """The error for an output asked for that is not there, with the nearest names, else the last ones."""
+    near = nearest(asked, known)
+    names = ", ".join(near or list(known)[-_SHOWN:])
     return InvalidOptionsError(
         f"The model has no tensor {asked!r} to end at.",
-        hint=f"The nearest names are: {', '.join(nearest(asked, known))}.",
+        hint=f"The nearest names are: {names}." if near else f"None is named like it; the last are: {names}.",
     )
 
 
@@ -99,10 +101,12 @@ def ambiguous_output(asked: str, found: Sequence[str]) -> InvalidOptionsError:
 
 
 def nearest(asked: str, known: Collection[str]) -> list[str]:
-    """Names like the one asked for: inside the scope that it names, else spelled alike, else the last.
+    """Names like the one asked for: inside the scope that it names, else spelled alike.
 
     >>> nearest("dense", ["f/conv/Relu", "f/dense/Relu", "y"]), nearest("conv/Relo", ["f/conv/Relu", "y"])
     (['f/dense/Relu'], ['f/conv/Relu'])
+    >>> nearest("logits", ["x", "f/dense/Relu"])
+    []
     """
     inside = [name for name in known if f"/{asked}/" in f"/{name}"]
     if inside:
@@ -112,4 +116,4 @@ def nearest(asked: str, known: Collection[str]) -> list[str]:
     for name in known:
         by_tail.setdefault("/".join(name.split("/")[-depth:]), name)
     close = difflib.get_close_matches(asked, by_tail, _SHOWN, 0.5)
-    return [by_tail[tail] for tail in close] or list(known)[-_SHOWN:]
+    return [by_tail[tail] for tail in close]

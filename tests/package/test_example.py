@@ -1,6 +1,7 @@
 """example.py, run where nothing but the standard library, numpy and onnxruntime can be imported."""
 
 import ast
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -93,6 +94,16 @@ def test_samples_that_cannot_be_read_end_in_a_sentence_and_exit_code_2(
         assert said in done.stderr
         assert str(path) in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_without_its_model_it_says_where_that_should_be(
+    outcome: Outcome, workspace: Workspace, tmp_path: Path
+) -> None:
+    write_package(outcome, workspace)
+    alone = shutil.copy(workspace.package / "example.py", tmp_path)
+    done = subprocess.run([sys.executable, alone], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"There is no file {tmp_path / 'model.onnx'}: keep this file beside")
 
 
 def test_it_feeds_several_inputs_integers_booleans_scalars_and_strings(
