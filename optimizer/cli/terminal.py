@@ -16,7 +16,14 @@ from rich.text import Text
 
 from optimizer.errors import OptimizerError
 from optimizer.isolation import StageEvent, lock_path, printable
-from optimizer.package import gain_words, left_sentences, rewrite_sentences, table_rows, time_table
+from optimizer.package import (
+    gain_words,
+    left_sentences,
+    ratio_words,
+    rewrite_sentences,
+    table_rows,
+    time_table,
+)
 from optimizer.results import Conversion, Inspection, Measurements, Outcome, Rewritten, TensorSpec
 from optimizer.rewriting import Simplification
 
@@ -98,7 +105,6 @@ def show_measurements(measurements: Measurements) -> None:
     headings = ("provider", "batch", "threads", "latency", "throughput", "against the first")
     table = results_table("model", *headings)
     for row in measurements.rows:
-        ratio = row.ratio and f"{row.ratio.estimate:.2f}x ({row.ratio.low:.2f} to {row.ratio.high:.2f})"
         table.add_row(
             cell(row.model),
             row.provider,
@@ -106,7 +112,7 @@ def show_measurements(measurements: Measurements) -> None:
             str(row.threads),
             f"{row.latency_ms:.3f} ms",
             f"{row.throughput_items_per_s:.0f}/s",
-            ratio or "",
+            ratio_words(row.ratio) if row.ratio else "",
         )
     stdout.print(table)
 

@@ -5,6 +5,7 @@ from optimizer.package.manifest import Manifest, make_manifest
 from optimizer.package.profile import gain_words, left_sentences, rewrite_sentences, time_table
 from optimizer.package.report import render_report
 from optimizer.package.rows import Row, table_rows
+from optimizer.package.words import ratio_words
 from optimizer.package.write import write_package
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "gain_words",
     "left_sentences",
     "make_manifest",
+    "ratio_words",
     "render_report",
     "rewrite_sentences",
     "table_rows",

@@ -8,6 +8,8 @@ from optimizer.timings import FloatIsland
 
 NOTHING = "-"
 """What a cell shows where nothing was measured."""
+_NOISY = 1.5
+"""From this many times its lower end on, the upper end of a ratio's interval makes it noise."""
 
 
 def size_words(size_bytes: int) -> str:
@@ -32,12 +34,15 @@ def latency_words(latency_ms: float) -> str:
 
 
 def ratio_words(ratio: Interval) -> str:
-    """A ratio with its interval.
+    """A ratio with its interval; noisy where that says little: the machine was busy with something else.
 
     >>> ratio_words(Interval(estimate=2.1, low=2.046, high=2.163, n=5))
     '2.10x (2.05 to 2.16, 5 launches)'
+    >>> ratio_words(Interval(estimate=1.3, low=0.9, high=1.9, n=3))
+    '1.30x (0.90 to 1.90, 3 launches, noisy)'
     """
-    return f"{ratio.estimate:.2f}x ({ratio.low:.2f} to {ratio.high:.2f}, {ratio.n} launches)"
+    noisy = ", noisy" if ratio.high > _NOISY * ratio.low else ""
+    return f"{ratio.estimate:.2f}x ({ratio.low:.2f} to {ratio.high:.2f}, {ratio.n} launches{noisy})"
 
 
 def times_words(larger: float, smaller: float) -> str:
