@@ -16,6 +16,7 @@ from optimizer.graph.builder import Builder as Builder  # given to rewrites, whi
 from optimizer.graph.builder import inner_nodes, let_go
 from optimizer.graph.infer_sizes import infer_sizes
 from optimizer.graph.structure import STANDARD_DOMAINS, at_opset
+from optimizer.model import first_line
 
 if TYPE_CHECKING:
     import onnx
@@ -189,11 +190,14 @@ def _try(node: ir.Node, rewrite: Rewrite, model: ir.Model, report: Report) -> No
     opset = model.graph.opset_imports.get("", 0)
     build = Builder(node, opset)
     new = None
+    name = node.name or node.outputs[0].name or node.op_type
     try:
         new = rewrite.replace(node, build)
     except LeftAsItIs as reason:
-        name = node.name or node.outputs[0].name or node.op_type
         report.left[name] = Left(rewrite.name, str(reason))
+    except Exception as error:  # on a graph that nobody thought of; the node stays, and so do the others
+        logger.info("the rewrite %s failed", rewrite.name, exc_info=error)
+        report.left[name] = Left(rewrite.name, f"it failed with {type(error).__name__}: {first_line(error)}")
     if new is not None and opset < rewrite.opset:
         report.wanted_opset = max(report.wanted_opset, rewrite.opset)
         new = None
