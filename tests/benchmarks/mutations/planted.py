@@ -143,9 +143,20 @@ MUTATIONS = [
         ("linear_before_reset=after is not None", "linear_before_reset=after is None"),
     ),
     *planted(
+        "recurrence/states.py",
+        "test_recurrence",
+        ("or not all(is_zeros(inputs[place])", "or not any(is_zeros(inputs[place])"),
+        ("return not known.any()", "return not known.all()"),
+        ("axes.tolist() != [1] or not forward", "axes.tolist() != [1]"),
+        ("whole = len(layer.inputs) < 5 or layer.inputs[4] is None", "whole = True"),
+        ("and end >= _FROM_END and axis == 0", "and end >= _FROM_END"),
+        ("return start == -1", "return start < 0"),
+    ),
+    *planted(
         "reshapes.py",
         "test_reshapes",
         ("sizes != (*given[:-1], weight[1])", "False"),
+        ("len(weight) != 2", "False"),
     ),
     *planted(
         "moves.py",

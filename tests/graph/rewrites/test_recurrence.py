@@ -252,9 +252,15 @@ def test_another_state_stays(state: str, operator: str) -> None:
     assert_left(state_model(body, operator), ELIMINATE_ZERO_STATES)
 
 
-def state_model(body: str, operator: str) -> onnx.ModelProto:
+@pytest.mark.parametrize("states", ["h, k", "k, h"])
+def test_an_lstm_of_which_one_state_is_zeros_keeps_both(states: str) -> None:
+    proto = state_model("h = Identity (nothing)  k = Identity (something)", "LSTM", states)
+    assert_left(proto, ELIMINATE_ZERO_STATES)
+
+
+def state_model(body: str, operator: str, states: str = "h, h") -> onnx.ModelProto:
     gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[operator]
-    states = "h, h" if operator == "LSTM" else "h"
+    states = states if operator == "LSTM" else "h"
     text = f"""
         g (float[5, 2, 3] x) => (float[5, 1, 2, 4] y)
         <int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] four = {{4}},
@@ -265,7 +271,7 @@ def state_model(body: str, operator: str) -> onnx.ModelProto:
     if "nothing" in body:
         weights["nothing"] = np.zeros((1, 2, 4), np.float32)
     if "something" in body:
-        weights["something"] = normal(1, 2, 4)
+        weights["something"] = np.maximum(normal(1, 2, 4), 0)
     return proto_of(text, weights)
 
 
