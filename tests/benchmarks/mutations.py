@@ -173,6 +173,22 @@ MUTATIONS = [
         "test_elementwise",
         ("constant = constant.transpose([pieces.index(piece) for piece in order])", "pass"),
     ),
+    *planted(
+        "parts.py",
+        "test_parts",
+        ("min(end, start + stop), 1", "start + stop, 1"),
+        ("min(start + begin, _LARGEST)", "min(begin, _LARGEST)"),
+        ("min(start, end, begin, stop) < 0", "min(start, begin, stop) < 0"),
+        ("step != 1 or stride != 1", "step != 1"),
+        ("places[chosen].astype", "places[abs(chosen)].astype"),
+        ("axis != _axis(node)", "False"),
+        ("low = max(start - place, 0) + piece.start", "low = max(start - place, 0)"),
+        ("last.stop == piece.start", "True"),
+        ("last.source is piece.source", "True"),
+        ("return stop - known[place], stop", "return 0, stop"),
+        ("(piece.start, piece.stop) == (0, fixed(piece.source, axis))", "piece.start == 0"),
+        ("if not all(_is_whole(piece, axis) for piece in pieces):", "if False:"),
+    ),
 ]  # fmt: skip
 
 
