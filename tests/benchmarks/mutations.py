@@ -189,6 +189,21 @@ MUTATIONS = [
         ("(piece.start, piece.stop) == (0, fixed(piece.source, axis))", "piece.start == 0"),
         ("if not all(_is_whole(piece, axis) for piece in pieces):", "if False:"),
     ),
+    *planted(
+        "products.py",
+        "test_products",
+        ("by_input @ first + (0 if last is None else last)", "by_input @ first"),
+        ("by_input = last[0].T", "by_input = -last[0].T"),
+        ("if any(pads) or automatic_padding", "if automatic_padding"),
+        ('automatic_padding(node) not in ("NOTSET", "VALID")', "False"),
+        ("weight.size > first[0].size + last[0].size", "False"),
+        ("size == 1 and not moves", "size == 1"),
+        ("weight[:1, :1].size == 1 and", "weight.shape[-1] < 9 and"),
+        ("last, first.reshape(first.shape[:2])), node", "last, first.reshape(first.shape[:2])), before"),
+        ('attribute(layer, "group", 1) == 1', "True"),
+        ("or not is_plain_gemm(layer)", ""),
+        ("weight.T if attribute", "weight if attribute"),
+    ),
 ]  # fmt: skip
 
 

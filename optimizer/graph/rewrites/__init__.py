@@ -25,6 +25,7 @@ from optimizer.graph.rewrites.lookups import FOLD_INTO_TABLE, FOLD_ONE_HOT_INTO_
 from optimizer.graph.rewrites.moves import COLLAPSE_MOVES
 from optimizer.graph.rewrites.padding import FOLD_PAD, SINK_PAD
 from optimizer.graph.rewrites.parts import COLLAPSE_GATHERS, COLLAPSE_PARTS, COLLAPSE_SLICES
+from optimizer.graph.rewrites.products import JOIN_PRODUCTS
 from optimizer.graph.rewrites.recurrence import ELIMINATE_ZERO_STATES, FOLD_LAST_STEP, FUSE_RECURRENCE
 from optimizer.graph.rewrites.reductions import FOLD_SUM_INTO_MATMUL, INSERT_PARTIAL_MAXIMUM
 from optimizer.graph.rewrites.reshapes import ELIMINATE_RESHAPES_AROUND_MATMUL, FOLD_RESHAPE_TARGET
@@ -68,6 +69,8 @@ REWRITES: tuple[Rewrite, ...] = (
     FOLD_AFFINE,
     FOLD_AFFINE_FORWARDS,
     COLLAPSE_CONSTANTS,
+    # What stood between two layers, a scale or a bias, has gone by now.
+    JOIN_PRODUCTS,
     # Products of heads: scales go into weights before the moves around a product are joined with it.
     FOLD_SCALE,
     SPLIT_BATCH,

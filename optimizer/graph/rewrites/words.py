@@ -44,6 +44,7 @@ _WORDS = {
     "fuse_upsampling": "rows and columns that are repeated one by one became one Resize",
     "insert_exponential_into_mish": "a Mish is computed from one exponential",
     "insert_partial_maximum": "a maximum along steps is taken in parts, which runs faster",
+    "join_products": "two Dense layers or convolutions with nothing between them became one",
     "raise_elementwise": "an operator by element went before the moves in front of it, to the layer that it "
     "belongs to",
     "reduce_squeezed": "a reduction took over the axes that were squeezed before it",

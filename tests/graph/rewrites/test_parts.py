@@ -148,6 +148,7 @@ def test_parts_are_read_where_they_come_from(name: str) -> None:
         "j = Concat <axis = 0> (x, x)  o = Slice (j, n0, n2, n0)",
         "j = Concat <axis = 1> (x, z)  a, b = Split <axis = 1> (j)  o = Concat <axis = 0> (a, b)",
         "k = Concat <axis = 1> (x, z)  e = Exp (k)  o = Concat <axis = 1> (e, k, z)",
+        "a, b, c = Split <axis = 1> (x, s)  o = Concat <axis = 1> (a, b, z)",
         "o = Slice (x, n1, n4, n1)",
     ],
 )
