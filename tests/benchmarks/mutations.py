@@ -190,6 +190,16 @@ MUTATIONS = [
         ("if not all(_is_whole(piece, axis) for piece in pieces):", "if False:"),
     ),
     *planted(
+        "lookups.py",
+        "test_lookups",
+        ("first = np.arange(columns) *", "first = np.arange(columns)[::-1] *"),
+        ("rows, rows, zero] if wraps", "rows, rows[:, ::-1], zero] if wraps"),
+        ("value if bias is None else", "value if True else"),
+        ("axes_of(node) == [axis] and", "True and"),
+        ("after[:-1] == sizes[:-2] and", "True and"),
+        ("depth * weight.shape[1] < _SMALLEST", "depth * weight.shape[1] < 0 * _SMALLEST"),
+    ),
+    *planted(
         "products.py",
         "test_products",
         ("by_input @ first + (0 if last is None else last)", "by_input @ first"),
