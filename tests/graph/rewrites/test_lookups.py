@@ -56,9 +56,8 @@ COLUMNS = {
 
 def several(joined: str, layer: str, wraps: bool, kind: str = "int64", columns: int = 3) -> onnx.ModelProto:
     """Columns of one-hot rows, side by side or counted, and a layer behind them."""
-    if wraps:
-        hot = "hot = OneHot (i, depth, values)"
-    else:
+    hot = "hot = OneHot (i, depth, values)"
+    if not wraps:
         hot = "wide = Unsqueeze (i, last)  same = Equal (wide, positions)  hot = Cast <to = 1> (same)"
     text = f"""
         g ({kind}[batch, {columns}] i) => (float[batch, {WIDE}] y)
@@ -105,12 +104,13 @@ def test_other_joins_of_one_hot_rows_are_left(joined: str, layer: str) -> None:
     assert_left(before, FOLD_ONE_HOT_INTO_MATMUL)
 
 
-def test_a_small_product_of_several_columns_is_left() -> None:
+@pytest.mark.parametrize(("shape", "width"), [("batch, 3", 4), ("batch, 2, 3", WIDE)])
+def test_a_small_product_and_flattened_rows_are_left(shape: str, width: int) -> None:
     text = f"""
-        g (int64[batch, 3] i) => (float[batch, 4] y)
+        g (int64[{shape}] i) => (float[n, {width}] y)
         <int64[1] depth = {{{DEPTH}}}, float[2] values = {{0, 1}}, int64[2] rows = {{-1, {3 * DEPTH}}}>
         {{ hot = OneHot (i, depth, values)  flat = Reshape (hot, rows)  y = MatMul (flat, w) }}"""
-    assert_left(proto_of(text, {"w": normal(3 * DEPTH, 4)}), FOLD_ONE_HOT_INTO_MATMUL)
+    assert_left(proto_of(text, {"w": normal(3 * DEPTH, width)}), FOLD_ONE_HOT_INTO_MATMUL)
 
 
 def equality(
