@@ -24,6 +24,8 @@ from optimizer.graph.rewrites.lookup_convolutions import FOLD_CONV_INTO_TABLES
 from optimizer.graph.rewrites.lookups import FOLD_INTO_TABLE, FOLD_ONE_HOT_INTO_MATMUL
 from optimizer.graph.rewrites.moves import COLLAPSE_MOVES
 from optimizer.graph.rewrites.padding import FOLD_PAD, SINK_PAD
+from optimizer.graph.rewrites.parts import COLLAPSE_GATHERS, COLLAPSE_PARTS, COLLAPSE_SLICES
+from optimizer.graph.rewrites.products import JOIN_PRODUCTS
 from optimizer.graph.rewrites.recurrence import ELIMINATE_ZERO_STATES, FOLD_LAST_STEP, FUSE_RECURRENCE
 from optimizer.graph.rewrites.reductions import FOLD_SUM_INTO_MATMUL, INSERT_PARTIAL_MAXIMUM
 from optimizer.graph.rewrites.reshapes import ELIMINATE_RESHAPES_AROUND_MATMUL, FOLD_RESHAPE_TARGET
@@ -67,6 +69,8 @@ REWRITES: tuple[Rewrite, ...] = (
     FOLD_AFFINE,
     FOLD_AFFINE_FORWARDS,
     COLLAPSE_CONSTANTS,
+    # What stood between two layers, a scale or a bias, has gone by now.
+    JOIN_PRODUCTS,
     # Products of heads: scales go into weights before the moves around a product are joined with it.
     FOLD_SCALE,
     SPLIT_BATCH,
@@ -74,7 +78,11 @@ REWRITES: tuple[Rewrite, ...] = (
     ELIMINATE_EXPAND,
     ELIMINATE_SLICE,
     FOLD_SLICE_INTO_GATHER,
+    # What is sliced behind a slice of one element has become a look-up of it by now.
+    COLLAPSE_SLICES,
+    COLLAPSE_PARTS,
     ELIMINATE_INDEX_WRAP,
+    COLLAPSE_GATHERS,
     # Tables last: what follows a look-up is fewer operators by then.
     FOLD_ONE_HOT_INTO_MATMUL,
     FOLD_INTO_TABLE,

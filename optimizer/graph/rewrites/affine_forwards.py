@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-_LARGEST_SHIFT, _LARGEST_SUM = 16.0, 64.0
+LARGEST_SHIFT, LARGEST_SUM = 16.0, 64.0
+"""Beyond these a shift may cancel what stands before it."""
 
 
 def _fold(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
@@ -62,7 +63,7 @@ def _fold(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     shift = by_input if change.op_type == "Add" else -by_input
     product = weight * shift
     total = np.abs(product).sum(axis=_inputs_of(node, product)).max()
-    if np.abs(constant).max() > _LARGEST_SHIFT or total > _LARGEST_SUM:
+    if np.abs(constant).max() > LARGEST_SHIFT or total > LARGEST_SUM:
         raise LeftAsItIs(f"a shift of {np.abs(constant).max():.3g} would lose digits")
     return _shifted(node, x, product, build)
 

@@ -31,7 +31,7 @@ def _unfold_rows(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     layer, added = _gemm_above(node.inputs[0])
     if layer is None:
         return None
-    parameters, chain = _weight_and_bias(layer), chain_above(layer.inputs[0])
+    parameters, chain = weight_and_bias(layer), chain_above(layer.inputs[0])
     found, sizes = layout(chain) if chain else None, shape(node.outputs[0])
     if parameters is None or found is None or not found.given or sizes is None:
         return None
@@ -66,7 +66,7 @@ def _gemm_above(value: ir.Value | None) -> tuple[ir.Node | None, Array | None]:
     return node, added
 
 
-def _weight_and_bias(layer: ir.Node) -> tuple[Array, Array | None] | None:
+def weight_and_bias(layer: ir.Node) -> tuple[Array, Array | None] | None:
     """Of a Gemm whose factors are in its constants; None where they are computed."""
     attributes, weight = attributes_of(layer), array(layer.inputs[1])
     given = layer.inputs[2] if len(layer.inputs) > 2 else None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from optimizer.graph.infer_sizes import WHOLE, axes_of
-from optimizer.graph.match import array, constant, either, find, number, op, variable
+from optimizer.graph.match import array, constant, either, find, is_standard, number, op, variable
 from optimizer.graph.rewriter import Builder, Rewrite, attribute, single_use
 from optimizer.graph.sizes import fixed, shape
 
@@ -30,10 +30,10 @@ Range = tuple[int, int, int, int]
 """Axis, start, end, step."""
 
 
-def _ranges(node: ir.Node | None) -> list[Range] | None:
+def ranges(node: ir.Node | None) -> list[Range] | None:
     """What a Slice takes along each axis; None where that is computed."""
     sizes = shape(node.inputs[0]) if node is not None else None
-    if node is None or node.op_type != "Slice" or sizes is None or len(node.inputs) < 3:
+    if node is None or not is_standard(node, "Slice") or sizes is None or len(node.inputs) < 3:
         return None
     given = [array(value) for value in node.inputs[1:]]
     starts, ends, *rest = given
@@ -47,7 +47,8 @@ def _ranges(node: ir.Node | None) -> list[Range] | None:
     return [(int(axis) % len(sizes), int(start), int(end), int(step)) for axis, start, end, step in columns]
 
 
-def _takes_all(node: ir.Node, each: Range) -> bool:
+def takes_all(node: ir.Node, each: Range) -> bool:
+    """Whether a Slice takes an axis as it is."""
     axis, start, end, step = each
     size = fixed(node.inputs[0], axis)
     whole = end >= WHOLE or (size is not None and end >= size)
@@ -55,8 +56,8 @@ def _takes_all(node: ir.Node, each: Range) -> bool:
 
 
 def _eliminate(node: ir.Node, build: Builder) -> Sequence[ir.Value | None] | None:
-    ranges = _ranges(node)
-    if ranges is None or not all(_takes_all(node, each) for each in ranges):
+    found = ranges(node)
+    if found is None or not all(takes_all(node, each) for each in found):
         return None
     return [node.inputs[0]]
 
@@ -64,10 +65,10 @@ def _eliminate(node: ir.Node, build: Builder) -> Sequence[ir.Value | None] | Non
 def _gather(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     value = node.inputs[0]
     taken = value.producer() if value is not None else None
-    ranges = _ranges(taken)
-    if value is None or taken is None or ranges is None or not single_use(value):
+    found = ranges(taken)
+    if value is None or taken is None or found is None or not single_use(value):
         return None
-    chosen = [each for each in ranges if not _takes_all(taken, each)]
+    chosen = [each for each in found if not takes_all(taken, each)]
     if len(chosen) != 1 or axes_of(node) != [chosen[0][0]]:
         return None
     axis, start, end, step = chosen[0]

@@ -2,8 +2,11 @@
 
 _WORDS = {
     "collapse_constants": "two constants in a row became one",
+    "collapse_gathers": "a look-up in what was looked up became one look-up",
     "collapse_moves": "moves of data in a row (Reshape, Transpose, Squeeze, Unsqueeze) became the fewest "
     "that do the same, or none",
+    "collapse_parts": "what was cut and joined again, or joined and cut again, is read as it was",
+    "collapse_slices": "slices in a row became one",
     "eliminate_expand": "values are no longer repeated for an operator that repeats them by itself",
     "eliminate_index_wrap": "negative indices are no longer wrapped by hand: a look-up does so by itself",
     "eliminate_reshapes_around_matmul": "a Dense layer no longer flattens its input and restores the shape "
@@ -41,6 +44,7 @@ _WORDS = {
     "fuse_upsampling": "rows and columns that are repeated one by one became one Resize",
     "insert_exponential_into_mish": "a Mish is computed from one exponential",
     "insert_partial_maximum": "a maximum along steps is taken in parts, which runs faster",
+    "join_products": "two Dense layers or convolutions with nothing between them became one",
     "raise_elementwise": "an operator by element went before the moves in front of it, to the layer that it "
     "belongs to",
     "reduce_squeezed": "a reduction took over the axes that were squeezed before it",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 from rewrite_cases import Array, assert_left, assert_same, normal, operators, proto_of, rewritten
 
 from optimizer.graph.rewrites.lookups import FOLD_INTO_TABLE, FOLD_ONE_HOT_INTO_MATMUL
@@ -38,6 +39,78 @@ def test_one_hot_rows_times_a_matrix_are_a_look_up(kind: str, shape: str, width:
     assert "MatMul" not in operators(after)
     sizes = [4 if part == "batch" else int(part) for part in shape.split(", ")]
     assert_same(before, after, {"i": indices(kind, *sizes)})
+
+
+WIDE = 96
+LAYERS = {
+    "MatMul": "y = MatMul (flat, w)",
+    "Gemm": "y = Gemm (flat, w, c)",
+    "turned": "y = Gemm <transB = 1> (flat, w)",
+}
+COLUMNS = {
+    "Reshape": "flat = Reshape (hot, rows)",
+    "Flatten": "flat = Flatten (hot)",
+    "ReduceSum": "flat = ReduceSum <keepdims = 0> (hot, axis)",
+}
+
+
+def several(joined: str, layer: str, wraps: bool, kind: str = "int64", columns: int = 3) -> onnx.ModelProto:
+    """Columns of one-hot rows, side by side or counted, and a layer behind them."""
+    hot = "hot = OneHot (i, depth, values)"
+    if not wraps:
+        hot = "wide = Unsqueeze (i, last)  same = Equal (wide, positions)  hot = Cast <to = 1> (same)"
+    text = f"""
+        g ({kind}[batch, {columns}] i) => (float[batch, {WIDE}] y)
+        <{kind}[1] depth = {{{DEPTH}}}, float[2] values = {{0, 1}}, int64[2] rows = {{-1, {columns * DEPTH}}},
+         int64[1] axis = {{1}}, int64[1] last = {{-1}}>
+        {{ {hot}  {joined}  {layer} }}"""
+    weight = normal(DEPTH if "ReduceSum" in joined else columns * DEPTH, WIDE)
+    weights: dict[str, Array] = {"w": np.ascontiguousarray(weight.T) if "transB" in layer else weight}
+    weights |= {"c": normal(WIDE, seed=1)} if ", c)" in layer else {}
+    weights |= {} if wraps else {"positions": np.arange(DEPTH, dtype=TYPES[kind])}
+    return proto_of(text, weights)
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64"])
+@pytest.mark.parametrize("wraps", [False, True])
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("joined", COLUMNS)
+def test_several_columns_of_one_hot_rows_are_a_sum_of_look_ups(
+    joined: str, layer: str, wraps: bool, kind: str
+) -> None:
+    before = several(COLUMNS[joined], LAYERS[layer], wraps, kind)
+    after = rewritten(before, FOLD_ONE_HOT_INTO_MATMUL)
+    assert not {"OneHot", "Equal", "MatMul", "Gemm"} & set(operators(after))
+    assert_same(before, after, {"i": indices(kind, 40, 3)}, {"i": indices(kind, 1, 3)})
+
+
+@pytest.mark.parametrize(
+    ("joined", "layer"),
+    [
+        ("flat = ReduceMax <axes = [1], keepdims = 0> (hot)", LAYERS["MatMul"]),
+        ("flat = ReduceMean <axes = [1], keepdims = 0> (hot)", LAYERS["MatMul"]),
+        ("flat = ReduceSum <keepdims = 0> (hot, last)", LAYERS["MatMul"]),
+        ("turned = Transpose <perm = [0, 2, 1]> (hot)  flat = Reshape (turned, rows)", LAYERS["MatMul"]),
+        ("twice = Add (hot, hot)  flat = Reshape (twice, rows)", LAYERS["MatMul"]),
+        (COLUMNS["Reshape"], "y = Gemm <alpha = 2.0> (flat, w)"),
+        (COLUMNS["Reshape"], "d = ReduceSum (flat)  y = Gemm (flat, w, d)"),
+    ],
+)
+def test_other_joins_of_one_hot_rows_are_left(joined: str, layer: str) -> None:
+    columns = DEPTH if "last)" in joined else 3
+    before = several(joined, layer, wraps=True, columns=columns)
+    if "Max" in joined or "Mean" in joined or "last" in joined:
+        before.graph.initializer[0].CopyFrom(numpy_helper.from_array(normal(DEPTH, WIDE), "w"))
+    assert_left(before, FOLD_ONE_HOT_INTO_MATMUL)
+
+
+@pytest.mark.parametrize(("shape", "width"), [("batch, 3", 4), ("batch, 2, 3", WIDE)])
+def test_a_small_product_and_flattened_rows_are_left(shape: str, width: int) -> None:
+    text = f"""
+        g (int64[{shape}] i) => (float[n, {width}] y)
+        <int64[1] depth = {{{DEPTH}}}, float[2] values = {{0, 1}}, int64[2] rows = {{-1, {3 * DEPTH}}}>
+        {{ hot = OneHot (i, depth, values)  flat = Reshape (hot, rows)  y = MatMul (flat, w) }}"""
+    assert_left(proto_of(text, {"w": normal(3 * DEPTH, width)}), FOLD_ONE_HOT_INTO_MATMUL)
 
 
 def equality(
