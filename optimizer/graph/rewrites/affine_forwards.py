@@ -39,6 +39,8 @@ Array = NDArray[Any]
 
 LARGEST_SHIFT, LARGEST_SUM = 16.0, 64.0
 """Beyond these a shift may cancel what stands before it."""
+_ROUNDS = 0.01
+"""A shift whose digits end here or above may be there to round: (x + 2^23) - 2^23."""
 
 
 def _fold(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
@@ -133,6 +135,8 @@ def _collapse(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     both = c + d if node.op_type == "Add" else c * d
     if both.size > max(c.size, d.size) or shape(node.outputs[0]) is None:
         return None  # a row and a column would become a matrix
+    if node.op_type == "Add" and np.abs(c).max(initial=0) > _ROUNDS / np.finfo(c.dtype).eps:
+        return None
     return [build(node.op_type, first[0], build.constant(np.asarray(both)))]
 
 

@@ -166,9 +166,11 @@ def test_two_constants_become_one(
         "p = Add (x, c) y = Add (p, e)",
         "p = Add (x, c) q = Add (p, d) y = Add (q, p)",
         "p = Add (x, x) y = Add (p, d)",
+        "p = Add (x, up) y = Add (p, down)",
     ],
 )
 def test_constants_apart_are_left(body: str) -> None:
     weights = {"c": normal(1, 4), "d": normal(1, 4), "e": normal(3, 1)}
+    weights |= {"up": np.array(2**23, np.float32), "down": np.array(-(2**23), np.float32)}  # rounds x
     used = {name: value for name, value in weights.items() if f", {name})" in body}
     assert_left(proto_of(f"g (float[3, 4] x) => (float[3, 4] y) {{ {body} }}", used), COLLAPSE_CONSTANTS)
