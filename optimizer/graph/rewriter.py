@@ -237,7 +237,7 @@ def _put(node: ir.Node, build: Builder, new: Sequence[ir.Value | None], model: i
         kept = value
         if old.is_graph_output() and (id(value) not in made or value.is_graph_output()):
             # The graph's output needs a value of its own.
-            nodes.append(ir.node("Identity", [value], name=f"{node.name}/Identity"))
+            nodes.append(ir.node("Identity", [value], name=f"{old.name}/Identity"))
             kept = nodes[-1].outputs[0]
         if kept is not value or id(value) in made:
             kept.type = old.type if old.type is not None else kept.type

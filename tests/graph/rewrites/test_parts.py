@@ -200,3 +200,12 @@ def test_a_look_up_at_computed_places_is_left(computed: str) -> None:
     text = f"""g (float[b, 5] x, int64[n] {computed}) => (float[b, m] y) <int64[2] {known} = {{1, 0}}>
         {{ h = Gather <axis = 1> (x, i)  y = Gather <axis = 1> (h, j) }}"""
     assert_left(proto_of(text, {}), COLLAPSE_GATHERS)
+
+
+def test_outputs_that_are_inputs_of_nodes_without_a_name() -> None:
+    text = """g (float[b, 6] x, float[b, 4] z) => (float[p, q] y, float[r, s] u) <int64[2] s2 = {6, 4}>
+        { j = Concat <axis = 1> (x, z)  y, u = Split <axis = 1> (j, s2) }"""
+    before = proto_of(text, {})
+    after = rewritten(before, COLLAPSE_PARTS)
+    assert operators(after) == ["Identity", "Identity"]
+    assert_same(before, after, {"x": normal(2, 6), "z": normal(2, 4)})
