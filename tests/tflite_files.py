@@ -71,7 +71,7 @@ def run_both(path: Path, inputs: list[NDArray[Any]]) -> tuple[set[str], NDArray[
     """The operators of a file, its first output by TFLite's interpreter, and that by ONNX Runtime."""
     import onnxruntime
 
-    from optimizer.convert.loaders.tflite import read_tflite, tflite_nodes
+    from optimizer.convert.formats.tflite_file import read_tflite, tflite_nodes
     from optimizer.convert.parity.original import TfliteOriginal
     from optimizer.convert.tf2onnx_tool import convert_tflite
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer.convert.loaders.prepared import Prepared
+from optimizer.convert.prepared import Prepared
 from optimizer.data import open_dataset
 from optimizer.errors import (
     InvalidModelError,
@@ -185,7 +185,7 @@ def _convert(prepared: Prepared, request: _Request, *, exact: bool = False) -> t
 
 def _convert_tflite(path: Path, prepared: Prepared) -> tuple[onnx.ModelProto, Prepared]:
     """Convert a TFLite file, whose weights stay in its own types."""
-    from optimizer.convert.loaders.tflite import read_tflite
+    from optimizer.convert.formats.tflite_file import read_tflite
     from optimizer.convert.quantized.dynamic_graph import expose_dynamic_kernels
     from optimizer.convert.quantized.float_graph import compute_in_float
     from optimizer.convert.quantized.narrow_weights import keep_half_weights, keep_integer_weights

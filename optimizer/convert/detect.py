@@ -9,9 +9,9 @@ import re
 import zipfile
 from pathlib import Path
 
-from optimizer.convert.loaders.checkpoint_files import SAVE_WHOLE, checkpoints, refuse_incomplete
-from optimizer.convert.protobuf_fields import parse_fields, read_fields
-from optimizer.convert.text_form import first_field
+from optimizer.convert.formats.checkpoint_files import SAVE_WHOLE, checkpoints, refuse_incomplete
+from optimizer.convert.formats.protobuf_fields import parse_fields, read_fields
+from optimizer.convert.formats.text_form import first_field
 from optimizer.convert.upload import (
     archived_savedmodels,
     holds_savedmodel,

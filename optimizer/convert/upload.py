@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from optimizer.convert.loaders.checkpoint_files import checkpoints, file_names, refuse_incomplete
+from optimizer.convert.formats.checkpoint_files import checkpoints, file_names, refuse_incomplete
 from optimizer.errors import InvalidModelError
 from optimizer.model import first_line
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from optimizer.convert.loaders.prepared import Prepared
+from optimizer.convert.prepared import Prepared
 from optimizer.graph.postprocessing import Node, Postprocessing, find_postprocessing, onnx_nodes
 from optimizer.graph.structure import true_inputs
 from optimizer.workspace import Workspace
@@ -26,7 +26,7 @@ def note_postprocessing(proto: onnx.ModelProto, prepared: Prepared, workspace: W
     if prepared.runtime == "ONNX Runtime":
         return (_note(converted, converted.begins_at),)
     if prepared.runtime == "TFLite":
-        from optimizer.convert.loaders.tflite import tflite_nodes
+        from optimizer.convert.formats.tflite_file import tflite_nodes
 
         found = find_postprocessing(*tflite_nodes(workspace.original))
         return (_note(found if found.operators else converted, found.begins_at),)

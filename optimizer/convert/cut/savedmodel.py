@@ -13,8 +13,8 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.python.eager import wrap_function
 
-from optimizer.convert.loaders.argument_names import read_argument_names
-from optimizer.convert.loaders.save_signature import save_signature
+from optimizer.convert.formats.argument_names import read_argument_names
+from optimizer.convert.formats.save_signature import save_signature
 from optimizer.convert.naming import unique_names
 from optimizer.convert.tensorflow_graph.inlined_graph import InlinedGraph
 from optimizer.errors import UnsupportedModelError

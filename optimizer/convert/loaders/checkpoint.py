@@ -14,10 +14,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from optimizer.convert.loaders.checkpoint_files import find_checkpoint
+from optimizer.convert.formats.checkpoint_files import find_checkpoint
+from optimizer.convert.formats.tensor_names import node_name
 from optimizer.convert.loaders.graph_ends import VARIABLES, Ends, find_ends
 from optimizer.convert.loaders.graphdef import SIGNATURE, save_graph
-from optimizer.convert.loaders.prepared import Prepared
+from optimizer.convert.prepared import Prepared
 from optimizer.convert.scan.checkpoint import read_checkpoint_graph
 from optimizer.convert.scan.graphs import check_graph
 from optimizer.convert.scan.operators import RESTORE
@@ -26,7 +27,6 @@ from optimizer.convert.tensorflow_graph.clean_graph import (
     resolve_defaults,
     strip_private_attributes,
 )
-from optimizer.convert.tensorflow_graph.tensor_names import node_name
 from optimizer.errors import InvalidModelError, UnsupportedModelError
 from optimizer.model import first_line
 from optimizer.workspace import Workspace

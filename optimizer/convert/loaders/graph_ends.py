@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optimizer.convert.tensorflow_graph.tensor_names import node_name
+from optimizer.convert.formats.tensor_names import node_name
 from optimizer.errors import InvalidOptionsError, UnsupportedModelError
 
 VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp", "AutoReloadVariable"})

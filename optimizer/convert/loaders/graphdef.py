@@ -8,10 +8,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from optimizer.convert.formats.save_signature import save_signature
+from optimizer.convert.formats.tensor_names import node_name
 from optimizer.convert.loaders.graph_ends import VARIABLES, Ends, find_ends
-from optimizer.convert.loaders.prepared import Prepared
-from optimizer.convert.loaders.save_signature import save_signature
 from optimizer.convert.naming import unique_names
+from optimizer.convert.prepared import Prepared
 from optimizer.convert.scan.graphdef import read_graphdef
 from optimizer.convert.tensorflow_graph.clean_graph import (
     give_flags_their_rank,
@@ -19,7 +20,6 @@ from optimizer.convert.tensorflow_graph.clean_graph import (
     resolve_defaults,
     strip_private_attributes,
 )
-from optimizer.convert.tensorflow_graph.tensor_names import node_name
 from optimizer.errors import UnsupportedModelError
 from optimizer.model import first_line
 from optimizer.workspace import Workspace

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer.convert.loaders.prepared import Prepared
+from optimizer.convert.prepared import Prepared
 from optimizer.convert.scan.onnx_file import read_onnx
 from optimizer.errors import InvalidModelError, UnsupportedModelError
 from optimizer.external_data import PROTO_BYTES, weight_bytes

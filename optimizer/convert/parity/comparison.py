@@ -28,7 +28,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.convert.loaders.prepared import Prepared
+from optimizer.convert.prepared import Prepared
 from optimizer.errors import UnsupportedModelError
 from optimizer.results import OutputParity
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.convert.loaders.argument_names import read_argument_names
+from optimizer.convert.formats.argument_names import read_argument_names
 from optimizer.errors import InvalidDataError, ToolError
 from optimizer.model import first_line
 from optimizer.results import Conversion, Runtime, TensorSpec
@@ -73,7 +73,7 @@ class TfliteOriginal:
     """A TFLite file in TensorFlow's interpreter."""
 
     def __init__(self, path: Path, threads: int | None) -> None:
-        from optimizer.convert.loaders.tflite import open_interpreter, read_tflite
+        from optimizer.convert.formats.tflite_file import open_interpreter, read_tflite
 
         self._interpreter = open_interpreter(path, threads)
         self._file = read_tflite(path)

@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from optimizer.convert.loaders.prepared import Prepared
 from optimizer.convert.parity.comparison import Run, compare
 from optimizer.convert.parity.original import Original
+from optimizer.convert.prepared import Prepared
 from optimizer.data import Dataset, GeneratedDataset
 from optimizer.errors import InvalidDataError, OptimizerError, ToolError, UnsupportedModelError
 from optimizer.results import Parity

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer.convert.loaders.checkpoint_files import CheckpointFiles, find_checkpoint
+from optimizer.convert.formats.checkpoint_files import CheckpointFiles, find_checkpoint
+from optimizer.convert.formats.text_form import first_field, parse_text
 from optimizer.convert.scan.graphdef import read_graphdef
-from optimizer.convert.text_form import first_field, parse_text
 from optimizer.errors import InvalidModelError, UnsafeModelError
 from optimizer.model import first_line
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from optimizer.convert.tensorflow_graph.tensor_names import node_name
+from optimizer.convert.formats.tensor_names import node_name
 from optimizer.errors import InvalidModelError, ResourceLimitError, UnsupportedModelError
 
 EXPANDED_NODES_LIMIT = 500_000

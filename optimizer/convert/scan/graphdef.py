@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optimizer.convert.formats.text_form import first_field, parse_text
 from optimizer.convert.scan.graphs import check_graph
 from optimizer.convert.scan.operators import RESTORE, SAVER
-from optimizer.convert.text_form import first_field, parse_text
 from optimizer.errors import InvalidModelError, UnsupportedModelError
 from optimizer.model import first_line
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from optimizer.convert.formats.tensor_names import node_name
 from optimizer.convert.scan.graphs import Exempt
 from optimizer.convert.scan.operators import RESTORE, SAVER
-from optimizer.convert.tensorflow_graph.tensor_names import node_name
 
 if TYPE_CHECKING:
     from tensorflow.core.protobuf import meta_graph_pb2

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from optimizer.convert.formats.tensor_names import node_name
 from optimizer.convert.scan.operators import TABLE_FROM_FILE
 from optimizer.convert.scan.saver import CALLS, functions_of_objects, mentioned
-from optimizer.convert.tensorflow_graph.tensor_names import node_name
 from optimizer.errors import InvalidModelError
 
 MAIN_GRAPH = ""

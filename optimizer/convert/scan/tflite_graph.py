@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from optimizer.convert.loaders.tflite_codes import graph_references
+from optimizer.convert.formats.tflite_codes import graph_references
 from optimizer.convert.scan.expansion import check_calls
 from optimizer.errors import InvalidModelError, UnsafeModelError
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
+from optimizer.convert.formats.tensor_names import node_name
 from optimizer.convert.scan.saver import mentioned
-from optimizer.convert.tensorflow_graph.tensor_names import node_name
 
 # What TensorFlow's runtime reads of these: how to run a call or a loop.
 _READ_AT_RUN_TIME = frozenset({"_XlaMustCompile", "_lower_using_switch_merge", "_num_original_outputs"})

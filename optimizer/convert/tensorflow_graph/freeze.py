@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tensorflow.python.framework import convert_to_constants
 from tf2onnx import tf_loader
 
-from optimizer.convert.tensorflow_graph.tensor_names import node_name
+from optimizer.convert.formats.tensor_names import node_name
 
 Value = Callable[[], NDArray[Any]]
 

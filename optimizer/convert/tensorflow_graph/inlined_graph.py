@@ -8,9 +8,9 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.framework import convert_to_constants
 
+from optimizer.convert.formats.tensor_names import node_name
 from optimizer.convert.naming import ambiguous_output, unknown_output
 from optimizer.convert.tensorflow_graph.clean_graph import keep_needed
-from optimizer.convert.tensorflow_graph.tensor_names import node_name
 from optimizer.errors import InvalidOptionsError
 from optimizer.graph.postprocessing import Node
 

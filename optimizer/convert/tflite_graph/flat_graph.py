@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
-from optimizer.convert.loaders.tflite_codes import builtin_code
+from optimizer.convert.formats.tflite_codes import builtin_code
 
 _ONE_BYTE = 127
 """From this number on an operator's code stands in its newer field alone."""

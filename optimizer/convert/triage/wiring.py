@@ -16,8 +16,8 @@ from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.python.framework import op_def_registry
 from tensorflow.python.framework.dtypes import as_dtype
 
-from optimizer.convert.loaders.tflite_codes import builtin_code
-from optimizer.convert.tensorflow_graph.tensor_names import node_name
+from optimizer.convert.formats.tensor_names import node_name
+from optimizer.convert.formats.tflite_codes import builtin_code
 from optimizer.graph.postprocessing import Node as PlainNode
 
 INPUTS = frozenset({"Placeholder", "PlaceholderWithDefault", "input"})

@@ -101,7 +101,7 @@ def _ours(original: Path, signature: str) -> Callable[[], Any]:
         return lambda: tf2onnx_tool.convert_savedmodel(original, signature, original.with_name("bench.onnx"))
 
     def tflite() -> Any:
-        from optimizer.convert.loaders.tflite import read_tflite
+        from optimizer.convert.formats.tflite_file import read_tflite
 
         return tf2onnx_tool.convert_tflite(original, read_tflite(original).tensor_names)
 

@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import pytest
 
-from optimizer.convert.loaders.prepared import Prepared
 from optimizer.convert.parity.comparison import Run, compare
 from optimizer.convert.parity.parity import Proof, prove_parity
+from optimizer.convert.prepared import Prepared
 from optimizer.data import open_dataset
 from optimizer.errors import InvalidDataError, UnsupportedModelError
 from optimizer.graph.structure import computes_in_half
