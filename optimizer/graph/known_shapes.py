@@ -28,9 +28,9 @@ def infer_known(single: onnx.ModelProto) -> onnx.GraphProto:
 
     copy = onnx.ModelProto()
     copy.CopyFrom(single)
-    sizes = {tensor.name: tuple(tensor.dims) for tensor in copy.graph.initializer}
+    tensors = {tensor.name: tensor for tensor in copy.graph.initializer}
     for node in copy.graph.node:
-        _as_standard(node, copy.graph, sizes)
+        _as_standard(node, copy.graph, tensors)
     return with_shapes(copy, data_propagation=True).graph
 
 
@@ -57,7 +57,9 @@ _SAME_SHAPE = {
 }
 
 
-def _as_standard(node: onnx.NodeProto, graph: onnx.GraphProto, sizes: Mapping[str, Shape]) -> None:
+def _as_standard(
+    node: onnx.NodeProto, graph: onnx.GraphProto, tensors: Mapping[str, onnx.TensorProto]
+) -> None:
     standard = _SAME_SHAPE.get(node.op_type)
     if node.domain != "com.microsoft" or standard is None:
         return
@@ -72,11 +74,17 @@ def _as_standard(node: onnx.NodeProto, graph: onnx.GraphProto, sizes: Mapping[st
             weight = _stand_in(graph, f"{node.output[0]}/weight", (attributes["K"], attributes["N"]))
             node.input[1:] = [weight]
             del node.attribute[:]
-        case "Gather":  # two integers of 4 bits a byte
-            rows, *columns = sizes.get(node.input[0], (0,))
-            table = _stand_in(graph, f"{node.output[0]}/table", (rows, *(2 * size for size in columns)))
-            node.input[:] = [table, node.input[1]]
+        case "Gather" if node.input[0] in tensors:
+            table = tensors[node.input[0]]
+            *rows, columns = table.dims
+            is_packed = table.data_type == table.UINT8 and attributes.get("bits", 4) == 4  # two a byte
+            shape = (*rows, columns * (1 + is_packed))
+            node.input[:] = [_stand_in(graph, f"{node.output[0]}/table", shape), node.input[1]]
+            kept = [each for each in node.attribute if each.name == "gather_axis"]
             del node.attribute[:]
+            node.attribute.extend(kept)
+            for each in node.attribute:
+                each.name = "axis"
 
 
 def _stand_in(graph: onnx.GraphProto, name: str, shape: Shape) -> str:

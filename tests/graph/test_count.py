@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 from small_models import SMALL_MODELS
@@ -185,7 +187,12 @@ def test_a_scan_counts_its_body_at_each_step_and_a_loop_in_a_loop_both() -> None
     assert counts.macs == 6 * 2 * 9
 
 
-def test_four_bit_products_and_tables() -> None:
+@pytest.mark.parametrize(
+    "table",
+    [np.zeros((100, 16), np.uint8), np.zeros((100, 32), ml_dtypes.int4)],
+    ids=["two a byte", "of a type of four bits"],
+)
+def test_four_bit_products_and_tables(table: NDArray[Any]) -> None:
     proto = parser.parse_model(
         """
         <ir_version: 8, opset_import: ["": 17, "com.microsoft": 1]>
@@ -198,7 +205,7 @@ def test_four_bit_products_and_tables() -> None:
         }"""
     )
     arrays: dict[str, NDArray[Any]] = {
-        "table": np.zeros((100, 16), np.uint8),
+        "table": table,
         "ones": np.ones((100, 2), np.float32),
         "q": np.zeros((48, 1, 16), np.uint8),
         "s": np.ones(48, np.float32),

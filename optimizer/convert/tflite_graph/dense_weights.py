@@ -85,11 +85,18 @@ def _dense(tensor: Any, data: Any) -> NDArray[Any]:
 def _drop_densify(flat: FlatGraph) -> None:
     """Let those who read what DENSIFY gives read the weights, which are dense."""
     graph, instead = flat.graph, dict[int, int]()
-    for operator in graph.operators:
-        if flat.kind(operator) == "DENSIFY" and graph.tensors[operator.inputs[0]].sparsity is None:
-            instead[operator.outputs[0]] = operator.inputs[0]
+    for operator in graph.operators or []:
+        ends = [*_tensors(operator.inputs)[:1], *_tensors(operator.outputs)[:1]]
+        if flat.kind(operator) == "DENSIFY" and len(ends) == 2 and graph.tensors[ends[0]].sparsity is None:
+            instead[ends[1]] = ends[0]
     if not instead:
         return
-    graph.operators = [operator for operator in graph.operators if operator.outputs[0] not in instead]
+    graph.operators = [each for each in graph.operators if instead.keys().isdisjoint(_tensors(each.outputs))]
     for operator in graph.operators:
-        operator.inputs = np.array([instead.get(index, index) for index in operator.inputs], np.int32)
+        if operator.inputs is not None:
+            operator.inputs = np.array([instead.get(index, index) for index in operator.inputs], np.int32)
+
+
+def _tensors(ends: Any) -> list[int]:
+    """The numbers of an operator's tensors, which may have no list of them."""
+    return [] if ends is None else [int(index) for index in ends]

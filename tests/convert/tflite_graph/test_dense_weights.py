@@ -56,6 +56,24 @@ def test_each_value_is_at_its_place(order: list[int]) -> None:
     assert not densify_weights(model)
 
 
+def test_operators_without_ends_are_no_hindrance() -> None:
+    model = model_of([0, 1])
+    (graph,) = model.subgraphs
+    flat = FlatGraph(model, graph)
+    for missing in ("inputs", "outputs"):
+        for kind in ("ABS", "DENSIFY"):
+            graph.operators.append(flat.operator(kind, [2], [2]))
+            setattr(graph.operators[-1], missing, None)
+    assert densify_weights(model)
+    assert [flat.kind(operator) for operator in graph.operators] == [
+        "ABS",
+        "ABS",
+        "DENSIFY",
+        "ABS",
+        "DENSIFY",
+    ]
+
+
 @pytest.mark.parametrize(
     ("table", "values"), [("arrayIndices", [1, 9, 0, 3]), ("arraySegments", [0, 2, 1, 4])]
 )
