@@ -126,7 +126,7 @@ def parse_tflite(path: Path) -> Any:
             raise ValueError("its graph has no outputs")
     except (ValueError, TypeError, IndexError, OverflowError, AttributeError, struct.error) as error:
         raise InvalidModelError(
-            f"{path.name} is not a valid TFLite file: {first_line(error)}.",
+            f"{path.name} is no TFLite model, or it is damaged or cut off: {first_line(error)}.",
             hint="Check that the download is complete.",
         ) from error
     return model

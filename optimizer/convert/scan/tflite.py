@@ -21,7 +21,7 @@ def scan_tflite(path: Path) -> None:
         operators, has_external_buffers, model = _read(path.read_bytes())
     except _DAMAGE as error:
         raise InvalidModelError(
-            f"{path.name} is no readable TFLite model: {first_line(error)}.",
+            f"{path.name} is no TFLite model, or it is damaged or cut off: {first_line(error)}.",
             hint="Check that the upload or download is complete.",
         ) from error
     if has_external_buffers:

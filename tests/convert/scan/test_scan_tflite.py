@@ -43,5 +43,5 @@ def test_a_custom_operator_is_refused_with_its_name(tmp_path: Path) -> None:
 def test_a_damaged_file_is_invalid(tmp_path: Path) -> None:
     path = tmp_path / "model.tflite"
     path.write_bytes(b"\x1c\0\0\0TFL3" + b"\xff" * 60)
-    with pytest.raises(InvalidModelError, match="no readable TFLite model"):
+    with pytest.raises(InvalidModelError, match="no TFLite model, or it is damaged"):
         scan(path, "tflite")
