@@ -31,6 +31,7 @@ from optimizer.convert.parity.parity import mark_bfloat16
 from optimizer.convert.quantized.integer_graph import expose_integer_kernels
 from optimizer.convert.tensorflow_graph.bfloat16 import without_bfloat16
 from optimizer.convert.tensorflow_graph.complex_numbers import without_complex_numbers
+from optimizer.convert.tensorflow_graph.dilations import with_dilations
 from optimizer.convert.tensorflow_graph.freeze import look_up_shapes, withheld_weights
 from optimizer.convert.tflite_graph.convertible import convertible
 from optimizer.convert.triage.unconvertible import Fault, find_unconvertible, unconvertible
@@ -110,6 +111,7 @@ def _convert_savedmodel(request: _Request) -> onnx.ModelProto:
         )
         rounded = without_bfloat16(graph_def)
         graph_def = without_complex_numbers(graph_def, [*inputs, *outputs])
+        with_dilations(graph_def, [*inputs, *outputs])
         complaints.wiring = lambda: read_graph(graph_def, outputs, withheld.values)
         names |= {tensor: given[names[tensor]] for tensor in inputs if names[tensor] in given}
         _refuse_unknown_rank(graph_def, inputs, names)
