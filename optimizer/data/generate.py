@@ -8,6 +8,7 @@ training switch) is False.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,12 @@ FREE_SPATIAL_SIZE = 64
 FREE_SIZE = 16
 """Free axes of other inputs (sequences): equal in all inputs, as token ids and their mask must be."""
 
+SCALES = (1, 4, 16, 64, 256, 1024)
+"""By what both grow for models to whose layers they are too small; images up to a size of 1024."""
+
+_LARGEST_SPATIAL_SIZE = 1024
+_TOO_SMALL = re.compile(r"negative|invalid input shape|smaller than|must be positive|greater than", re.I)
+
 
 @dataclass(frozen=True)
 class GeneratedDataset:
@@ -38,6 +45,8 @@ class GeneratedDataset:
     label_name: str | None = None
     words: tuple[str, ...] | None = None
     """What the model's tables know: then strings are telling texts; see `telling_texts`."""
+    scale: int = 1
+    """Times the usual size of free axes."""
 
     @property
     def whole_calls(self) -> bool:
@@ -61,8 +70,21 @@ class GeneratedDataset:
         )
 
 
+def is_too_small(reason: str) -> bool:
+    """Whether a runtime's error says that an image or sequence is too small for a layer.
+
+    >>> is_too_small("Computed output size would be negative: -2"), is_too_small("index 7 is out of bounds")
+    (True, False)
+    """
+    return _TOO_SMALL.search(reason) is not None
+
+
 def generate_inputs(
-    inputs: tuple[TensorSpec, ...], batch_size: int, seed: int, words: tuple[str, ...] | None = None
+    inputs: tuple[TensorSpec, ...],
+    batch_size: int,
+    seed: int,
+    words: tuple[str, ...] | None = None,
+    scale: int = 1,
 ) -> dict[str, NDArray[Any]]:
     """Make one call's inputs.
 
@@ -71,6 +93,7 @@ def generate_inputs(
         batch_size: The first axis where it is free; a fixed one stays as it is.
         seed: The same seed gives the same values.
         words: As in `GeneratedDataset`.
+        scale: As in `GeneratedDataset`.
 
     Returns:
         One array per input, of its dtype and shape.
@@ -78,7 +101,7 @@ def generate_inputs(
     Raises:
         UnsupportedModelError: If an input's type cannot be made.
     """
-    source = GeneratedDataset(inputs, batch_size, seed, words=words)
+    source = GeneratedDataset(inputs, batch_size, seed, words=words, scale=scale)
     fixed = {spec.shape[0] for spec in inputs if spec.shape and isinstance(spec.shape[0], int)}
     free = any(spec.shape and not isinstance(spec.shape[0], int) for spec in inputs)
     if len(fixed) > 1 or (fixed and free):
@@ -94,7 +117,7 @@ def _feeds(
     source: GeneratedDataset, rows: Sequence[int] | NDArray[np.int64], *, whole_calls: bool
 ) -> dict[str, NDArray[Any]]:
     inputs, seed, words = source.inputs, source.seed, source.words
-    sizes = _free_sizes(inputs)
+    sizes = _free_sizes(inputs, source.scale)
     feeds = {}
     for position, spec in enumerate(inputs):
         shape = tuple(
@@ -116,13 +139,16 @@ def _repeat_free_axis(spec: TensorSpec, array: NDArray[Any], batch_size: int) ->
     return np.concatenate([array] * batch_size)
 
 
-def _free_sizes(inputs: tuple[TensorSpec, ...]) -> dict[str, int]:
+def _free_sizes(inputs: tuple[TensorSpec, ...], scale: int) -> dict[str, int]:
     """The size of each free axis; axes of one name get one size, and a name used as a first axis gets 1."""
     sizes: dict[str, int] = {}
     for spec in inputs:
         for axis, dimension in enumerate(spec.shape):
             if not isinstance(dimension, int) and axis > 0:
-                size = FREE_SPATIAL_SIZE if len(spec.shape) >= 4 else FREE_SIZE
+                is_image = len(spec.shape) >= 4
+                size = FREE_SIZE * scale
+                if is_image:
+                    size = min(FREE_SPATIAL_SIZE * scale, _LARGEST_SPATIAL_SIZE)
                 key = _key(spec, axis)
                 sizes[key] = max(size, sizes.get(key, 0))
     return sizes | {_key(spec, 0): 1 for spec in inputs if spec.shape and not isinstance(spec.shape[0], int)}
@@ -152,4 +178,4 @@ def _values(
     )
 
 
-__all__ = ["FREE_SIZE", "FREE_SPATIAL_SIZE", "GeneratedDataset", "generate_inputs"]
+__all__ = ["FREE_SIZE", "FREE_SPATIAL_SIZE", "SCALES", "GeneratedDataset", "generate_inputs", "is_too_small"]

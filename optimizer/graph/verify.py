@@ -62,7 +62,7 @@ def witness(proto: onnx.ModelProto, weights: Values | None = None) -> Witness:
     Raises:
         OptimizerError: If it does not load or run.
     """
-    from optimizer.data import generate_inputs
+    from optimizer.data import SCALES, generate_inputs, is_too_small
     from optimizer.evaluate import output_kinds
     from optimizer.runtime import fixed_batch_of
 
@@ -71,8 +71,16 @@ def witness(proto: onnx.ModelProto, weights: Values | None = None) -> Witness:
     inputs = tuple(spec for spec in session.inputs if spec.name not in weights)
     batch = fixed_batch_of(inputs)
     sizes = _BATCH_SIZES if batch is None else (batch,)
-    feeds = [generate_inputs(inputs, size, _SEED + size, known_words(proto)) | weights for size in sizes]
-    outputs = [session.run(feed) for feed in feeds]
+    words = known_words(proto)
+    for scale in SCALES:
+        made_up = [generate_inputs(inputs, size, _SEED + size, words, scale) for size in sizes]
+        feeds = [feed | weights for feed in made_up]
+        try:
+            outputs = [session.run(feed) for feed in feeds]
+            break
+        except (InvalidDataError, ToolError) as error:
+            if scale == SCALES[-1] or not is_too_small(error.message):
+                raise
     for feed in _unusual_feeds(feeds[-1], {spec.name for spec in inputs if _is_free(spec)}):
         try:
             outputs.append(session.run(feed))

@@ -30,3 +30,11 @@ def test_more_than_that_is_another_function(last: str, shift: float) -> None:
     before, after = (scores(last, change) for change in (0, shift))
     with pytest.raises(NotTheSameError, match="output y differs"):
         check_same(before, after, witness(before))
+
+
+@pytest.mark.parametrize(("axes", "kernel", "size"), [("length", (41,), 64), ("height, width", (3, 70), 256)])
+def test_made_up_inputs_grow_until_a_layer_takes_them(axes: str, kernel: tuple[int, ...], size: int) -> None:
+    left = axes.replace(",", "_left,") + "_left"
+    text = f"g (float[n, 2, {axes}] x) => (float[n, 3, {left}] y) {{ y = Conv (x, w) }}"
+    found = witness(proto_of(text, {"w": normal(3, 2, *kernel)}))
+    assert {feed["x"].shape[2:] for feed in found.feeds} == {(size,) * len(kernel)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from optimizer.convert.parity.comparison import Run, compare
 from optimizer.convert.parity.original import Original
 from optimizer.convert.prepared import Prepared
-from optimizer.data import Dataset, GeneratedDataset
+from optimizer.data import SCALES, Dataset, GeneratedDataset, is_too_small
 from optimizer.errors import InvalidDataError, OptimizerError, ToolError, UnsupportedModelError
 from optimizer.results import Parity
 from optimizer.runtime import Session
 
 _SAMPLES = 16
+_LARGE_SAMPLES = 4
 _TEXTS = 96  # so that each strange one is among them
 _PRECISION = "precision_of_the_original"
 
@@ -59,9 +60,13 @@ def prove_parity(original: Original, session: Session, prepared: Prepared, sampl
     """
     has_texts = any(spec.dtype == "object" for spec in session.inputs)
     made_up = GeneratedDataset(session.inputs, _TEXTS if has_texts else _SAMPLES, words=prepared.words)
-    source = samples or made_up
-    sizes = _sizes(session, source)
-    attempts = [_attempt(original, session, source, size) for size in sizes]
+    for scale in SCALES:
+        made_up = replace(made_up, scale=scale, count=made_up.count if scale == 1 else _LARGE_SAMPLES)
+        source = samples or made_up
+        sizes = _sizes(session, source)
+        attempts = [_attempt(original, session, source, size) for size in sizes]
+        if samples is not None or not all(is_too_small(attempt.reason) for attempt in attempts):
+            break
     if samples is not None and has_texts:
         attempts += _on_made_up_texts(original, session, made_up, sizes[-1])
     accepted = [attempt for attempt in attempts if attempt.runs]

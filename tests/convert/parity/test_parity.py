@@ -208,3 +208,11 @@ def test_a_model_that_rounds_coarsely_may_differ_as_far_as_its_own_last_bit_move
     assert result.tolerance == pytest.approx(4e-4)
     with pytest.raises(UnsupportedModelError, match=r"0\.001"):
         compare([far], EXACT, {"y": 1.0})
+
+
+def test_made_up_inputs_grow_until_the_model_takes_them(tmp_path: Path) -> None:
+    text = """(float[batch, 2, length] x) => (float[batch, 1, left] y) <float[1, 2, 41] w = {WEIGHTS}>
+        { y = Conv (x, w) }""".replace("WEIGHTS", ", ".join(["0.5"] * 82))
+    parity = prove(tmp_path, text, text).parity
+    assert parity.inputs_from == "generated"
+    assert parity.batch_sizes == (1, 3)
