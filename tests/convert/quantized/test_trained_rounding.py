@@ -36,14 +36,14 @@ def variable(generator: Any, *shape: int) -> Any:
     return made
 
 
-def trained(folder: Path, *, by_channel: bool, bits: int = 8) -> Any:
+def trained(folder: Path, *, by_channel: bool, bits: int = 8, classes: int = 12) -> Any:
     """A network as quantization-aware training leaves it, saved in `folder`."""
     import tensorflow as tf
 
     generator = np.random.default_rng(0)
     module = tf.Module()
     module.first, module.second = variable(generator, 3, 3, 3, 16), variable(generator, 3, 3, 16, 24)
-    module.last = variable(generator, 24, 10)
+    module.last = variable(generator, 24, classes)
     settings: dict[str, Any] = {"by_channel": by_channel, "bits": bits}
 
     @tf.function(input_signature=[tf.TensorSpec((None, 16, 16, 3), tf.float32, name="x")], autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow has no types
@@ -84,8 +84,15 @@ def test_its_weights_are_stored_in_eight_bits_without_a_sign(tmp_path: Path) -> 
         for tensor in onnx.load(workspace.converted).graph.initializer
         if len(tensor.dims) > 1
     }
-    shapes = [(16, 3, 3, 3), (24, 16, 3, 3), (24, 10)]
+    shapes = [(16, 3, 3, 3), (24, 16, 3, 3), (24, 12)]
     assert types == dict.fromkeys(shapes, onnx.TensorProto.UINT8)
+
+
+def test_a_small_product_stays_in_float(tmp_path: Path) -> None:
+    trained(tmp_path / "model", by_channel=True, classes=10)
+    _, workspace = convert(tmp_path / "model", "savedmodel", tmp_path)
+    nodes = optimized_operators(workspace.converted, tmp_path)
+    assert (nodes.count("MatMul"), nodes.count("QLinearConv")) == (1, 2)
 
 
 def test_weights_of_four_bits_are_trained_too(tmp_path: Path) -> None:
