@@ -4,8 +4,8 @@
 
 TensorFlow computes the rounding of constants when a model is frozen, so that W is float again, of at most 256
 values a channel. W8 is unsigned: signed weights saturate in 16-bit sums on x86-64 without VNNI. A MatMul of
-fewer than 16 x 16 weights stays in float: its integer kernel takes 1.0 to 1.09 times as long (8 x 8 and 16 x 16,
-1 and 32 rows, AMD EPYC with VNNI; 32 x 32 the same, from 64 x 64 on it is faster).
+fewer than 16 x 16 weights stays in float: its integer kernel takes 1.0 to 1.09 times as long (8 x 8 and
+16 x 16, 1 and 32 rows, AMD EPYC with VNNI; 32 x 32 the same, from 64 x 64 on it is faster).
 """
 
 from __future__ import annotations
