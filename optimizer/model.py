@@ -76,6 +76,7 @@ class PassResult:
     difference: float = 0.0  # largest max-norm difference of an output that `simplify` measured
     rewrites: tuple[AppliedRewrite, ...] = ()
     left: tuple[LeftNode, ...] = ()
+    made_up_scale: int = 1  # as in `Simplification`
 
 
 def from_proto(proto: onnx.ModelProto) -> Model:

@@ -57,3 +57,5 @@ class Simplification(Options):
     changes: tuple[str, ...] = ()
     """What changed beside the rewrites, in words."""
     refusals: tuple[str, ...] = ()
+    made_up_scale: int = 1
+    """Times the usual size of made-up inputs, where the model's layers take none that are smaller."""

@@ -57,6 +57,9 @@ class LaunchRequest(Options):
     samples: Path | None = None
     """Data to run on; left out: generated inputs."""
 
+    scale: int = Field(default=1, ge=1)
+    """Times the usual size of generated inputs."""
+
     budget_s: float = Field(default=1.0, gt=0.0)
     """Time for the blocks of all models together; slow models exceed it to get enough blocks."""
 
@@ -104,7 +107,7 @@ def launch_feeds(
     """
     size = fixed_batch_of(inputs) or request.batch_size
     if request.samples is None:
-        return size, generate_inputs(inputs, size, request.seed)
+        return size, generate_inputs(inputs, size, request.seed, scale=request.scale)
     dataset = open_dataset(request.samples, inputs, outputs)
     feeds = next(iter(dataset.batches(range(min(size, dataset.count)), size))).feeds
     if dataset.whole_calls or dataset.count >= size:

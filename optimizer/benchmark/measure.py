@@ -47,6 +47,9 @@ class MeasureSettings(Options):
     samples: Path | None = None
     """Data to run on; left out: generated inputs."""
 
+    scale: int = Field(default=1, ge=1)
+    """Times the usual size of generated inputs."""
+
     def request(self, *models: Path, number: int = 0) -> LaunchRequest:
         """The launch with this number that measures these models."""
         return LaunchRequest(
@@ -56,6 +59,7 @@ class MeasureSettings(Options):
             batch_size=self.batch_size,
             seed=number,
             samples=self.samples,
+            scale=self.scale,
         )
 
 

@@ -111,12 +111,13 @@ def _simplified(
     layers = Layers(original)
     left = _left(recognized, layers)
     if current.mark == start.mark:
-        return PassResult(model, (), tuple(refusals), left=left)
+        return PassResult(model, (), tuple(refusals), left=left, made_up_scale=expected.scale)
     name_nodes(current.proto)  # so that keep_float can name them
     keep_narrow(current.proto, narrow)
     result = from_proto(current.proto)
     changes = _changes(given, current.proto)
-    return PassResult(result, changes, tuple(refusals), difference, _applied(places, layers), left)
+    applied = _applied(places, layers)
+    return PassResult(result, changes, tuple(refusals), difference, applied, left, expected.scale)
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,8 @@ class Witness:
     """Largest max-norm difference of an output that counts as the original's rounding."""
     sigmoids: frozenset[str] = frozenset()
     """Outputs that a Sigmoid computes."""
+    scale: int = 1
+    """Times the usual size of generated inputs, which the model's layers are too large for."""
 
 
 def witness(proto: onnx.ModelProto, weights: Values | None = None) -> Witness:
@@ -90,7 +92,7 @@ def witness(proto: onnx.ModelProto, weights: Values | None = None) -> Witness:
     tolerance = HALF_TOLERANCE if computes_in_half(proto) else TOLERANCE
     kinds = output_kinds(from_proto(proto))
     sigmoids = frozenset(name for name, kind in kinds.items() if kind == "sigmoid")
-    return Witness(tuple(feeds), tuple(outputs), tolerance, sigmoids)
+    return Witness(tuple(feeds), tuple(outputs), tolerance, sigmoids, scale)
 
 
 def _is_free(spec: TensorSpec) -> bool:

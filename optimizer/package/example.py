@@ -34,7 +34,7 @@ def example_source(outcome: Outcome, *, has_weights: bool = False) -> str:
         keep_trailing_newline=True,
     )
     inputs = outcome.conversion.inputs
-    shapes = _shapes(inputs, outcome.goal.batch_size)
+    shapes = _shapes(inputs, outcome.goal.batch_size, outcome.simplification.made_up_scale)
     values = {literal(spec.name): _value(spec, shapes[spec.name]) for spec in inputs}
     session = session_options(outcome)
     source: str = template.render(
@@ -61,10 +61,11 @@ def literal(text: str) -> str:
     return f'"{quoted[1:-1]}"' if plain_body else quoted
 
 
-def _shapes(inputs: tuple[TensorSpec, ...], batch_size: int) -> dict[str, tuple[int, ...]]:
+def _shapes(inputs: tuple[TensorSpec, ...], batch_size: int, scale: int) -> dict[str, tuple[int, ...]]:
     """The shape of one call's inputs."""
     try:
-        return {name: array.shape for name, array in generate_inputs(inputs, batch_size, 0).items()}
+        made_up = generate_inputs(inputs, batch_size, 0, scale=scale)
+        return {name: array.shape for name, array in made_up.items()}
     except UnsupportedModelError:  # a type that NumPy lacks: the program then needs samples to run
         return {
             spec.name: tuple(size if isinstance(size, int) else 1 for size in spec.shape) for spec in inputs

@@ -15,6 +15,7 @@ from optimizer.benchmark import (
 )
 from optimizer.isolation import Reporter, run_nested
 from optimizer.results import Conversion, Probe
+from optimizer.stages.samples import made_up_scale
 from optimizer.workspace import StageRequest
 
 LAUNCH_TIMEOUT_S = 300.0
@@ -48,6 +49,7 @@ def settings_for(request: StageRequest, launches: int = SCREENING_LAUNCHES) -> M
         batch_size=probe.goal.batch_size,
         launches=launches,
         samples=request.calibration or request.evaluation,
+        scale=made_up_scale(request.files),
     )
 
 

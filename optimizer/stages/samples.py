@@ -9,7 +9,8 @@ from optimizer.data import Dataset, GeneratedDataset, open_dataset
 from optimizer.evaluate import Judging, judging_from, output_kinds
 from optimizer.model import load_model
 from optimizer.results import Conversion, Plan
-from optimizer.workspace import StageRequest
+from optimizer.rewriting import Simplification
+from optimizer.workspace import StageRequest, Workspace
 
 GENERATED_SAMPLES = 64
 """Generated inputs that stand in where the user gave no data."""
@@ -25,7 +26,14 @@ def open_role(request: StageRequest, path: Path | None) -> Dataset | None:
 
 def open_generated(request: StageRequest) -> Dataset:
     """Inputs made to fit the model's input specs."""
-    return GeneratedDataset(request.files.read("convert", Conversion).inputs, GENERATED_SAMPLES)
+    inputs = request.files.read("convert", Conversion).inputs
+    return GeneratedDataset(inputs, GENERATED_SAMPLES, scale=made_up_scale(request.files))
+
+
+def made_up_scale(files: Workspace) -> int:
+    """Times the usual size of made-up inputs; 1 where no model was simplified, as in a benchmark."""
+    done = files.result("simplify").exists()
+    return files.read("simplify", Simplification).made_up_scale if done else 1
 
 
 def open_judging(request: StageRequest, role: Literal["selection", "check"]) -> Judging:

@@ -27,5 +27,6 @@ def run(request: StageRequest, reporter: Reporter) -> None:
             left=result.left,
             changes=result.changes,
             refusals=result.refusals,
+            made_up_scale=result.made_up_scale,
         ),
     )

@@ -263,3 +263,11 @@ def test_a_raised_operator_set_keeps_what_the_file_says_of_itself() -> None:
     assert after.opset_import[0].version == 20
     assert after.producer_name == "someone"
     assert [(entry.key, entry.value) for entry in after.metadata_props] == [("precision", "bfloat16")]
+
+
+def test_the_size_that_a_model_needs_is_handed_on() -> None:
+    text = "g (float[n, 2, length] x) => (float[n, 3, left] y) { p = Conv (x, w) \n y = Identity (p) }"
+    result = simplify(model(text, w=np.ones((3, 2, 41), np.float32)))
+    assert result.made_up_scale == 4
+    assert len(result.model.graph_ir.graph) == 1
+    assert simplify(result.model).made_up_scale == 4

@@ -206,6 +206,13 @@ def test_the_measured_threads_and_batch_size_are_in_it(outcome: Outcome) -> None
     assert '"image": rng.random((8, 28, 28, 1)).astype("float32"),' in source
 
 
+def test_made_up_inputs_are_as_large_as_the_model_needs(with_inputs: WithInputs) -> None:
+    outcome = with_inputs((TensorSpec(name="x", dtype="float32", shape=("n", "length", 4)),))
+    needs = outcome.simplification.model_copy(update={"made_up_scale": 64})
+    source = example_source(outcome.model_copy(update={"simplification": needs}))
+    assert '"x": rng.random((1, 1024, 4))' in source
+
+
 def test_text_operators_get_their_library(
     tmp_path: Path, with_inputs: WithInputs, run_alone: Callable[..., str]
 ) -> None:
