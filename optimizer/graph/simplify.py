@@ -23,6 +23,7 @@ from optimizer.graph.rewriter import Left, Report, Rewrite, rewrite
 from optimizer.graph.rewrites import REWRITES
 from optimizer.graph.rewrites.words import in_words
 from optimizer.graph.structure import all_graphs, all_nodes, fingerprint, name_nodes, opset, true_inputs
+from optimizer.graph.unused import remove_unused
 from optimizer.graph.verify import NotTheSameError, Values, Witness, check_same, restore_edges, witness
 from optimizer.model import Model, PassResult, first_line, from_proto
 from optimizer.rewriting import AppliedRewrite, LeftNode
@@ -36,7 +37,6 @@ _GROWTH = 1.02
 _TABLE_BYTES = 1 << 18
 _LARGE_BYTES = 1 << 24
 _TABLE_GROWTH = 1.25  # a table that takes the place of a product may be larger than its weight
-_WEIGHTS_NOT_INPUTS_IR = 4  # from this file version on, weights need not be listed among the inputs
 
 logger = logging.getLogger(__name__)
 
@@ -189,23 +189,6 @@ def _optimize_basic(proto: onnx.ModelProto) -> onnx.ModelProto:
     return optimize_basic(proto)
 
 
-def _remove_unused(proto: onnx.ModelProto) -> onnx.ModelProto:
-    import onnx_ir
-    from onnx_ir.passes import Sequential, common
-
-    model = onnx_ir.from_proto(proto)
-    model.ir_version = max(proto.ir_version, _WEIGHTS_NOT_INPUTS_IR)
-    passes = Sequential(
-        common.RemoveInitializersFromInputsPass(),
-        common.DeduplicateInitializersPass(),
-        common.IdentityEliminationPass(),
-        common.RemoveUnusedNodesPass(),
-        common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]  # onnx_ir left it untyped
-        common.RemoveUnusedOpsetsPass(),
-    )
-    return onnx_ir.to_proto(passes(model).model)
-
-
 @dataclass(frozen=True)
 class _Tool:
     """Something that makes a graph smaller or faster; what it gets stays as it is."""
@@ -225,7 +208,7 @@ def _rewriting(*rewrites: Rewrite) -> _Tool:
 # The rewrites before the tools, which would take patterns apart; they fold what the rewrites made constant.
 # onnxslim before ONNX Runtime: it folds BatchNormalization and its Mul and Add spelling.
 _TOOLS = (
-    _Tool("Removal of what nothing reads", _remove_unused),
+    _Tool("Removal of what nothing reads", remove_unused),
     _rewriting(*REWRITES),
     _Tool("onnxslim", _slim),
     _Tool("ONNX Runtime's basic optimization", _optimize_basic),

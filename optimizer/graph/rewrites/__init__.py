@@ -28,7 +28,11 @@ from optimizer.graph.rewrites.parts import COLLAPSE_GATHERS, COLLAPSE_PARTS, COL
 from optimizer.graph.rewrites.products import JOIN_PRODUCTS
 from optimizer.graph.rewrites.recurrence import ELIMINATE_ZERO_STATES, FOLD_LAST_STEP, FUSE_RECURRENCE
 from optimizer.graph.rewrites.reductions import FOLD_SUM_INTO_MATMUL, INSERT_PARTIAL_MAXIMUM
-from optimizer.graph.rewrites.reshapes import ELIMINATE_RESHAPES_AROUND_MATMUL, FOLD_RESHAPE_TARGET
+from optimizer.graph.rewrites.reshapes import (
+    ELIMINATE_RESHAPES_AROUND_MATMUL,
+    FOLD_RESHAPE_TARGET,
+    FOLD_SIZE,
+)
 from optimizer.graph.rewrites.rms_normalization import FUSE_RMS_NORMALIZATION
 from optimizer.graph.rewrites.rows import UNFOLD_ROWS
 from optimizer.graph.rewrites.slices import ELIMINATE_INDEX_WRAP, ELIMINATE_SLICE, FOLD_SLICE_INTO_GATHER
@@ -43,6 +47,7 @@ REWRITES: tuple[Rewrite, ...] = (
     FOLD_AXES_INTO_REDUCTION,
     FUSE_ANY,
     # Shapes first: what stands between two operators hides their pattern.
+    FOLD_SIZE,
     FOLD_RESHAPE_TARGET,
     FUSE_UPSAMPLING,
     COLLAPSE_MOVES,

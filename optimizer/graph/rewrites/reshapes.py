@@ -1,5 +1,6 @@
-"""Targets of Reshape that are known, and rows that a product does without.
+"""Sizes and targets of Reshape that are known, and rows that a product does without.
 
+    Gather(Shape(x), i), Slice alike   ->  constant                 where the sizes of these axes are fixed
     Reshape(x, computed)               ->  Reshape(x, constant)     free sizes: copied (0), or the rest (-1)
     Reshape(MatMul(Reshape(x, [-1, k]), W), [..., n])  ->  MatMul(x, W)
 
@@ -11,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from optimizer.graph.match import array, is_standard
 from optimizer.graph.rewriter import Builder, Rewrite
 from optimizer.graph.sizes import Size, integers, reshaped, shape, target_from
@@ -20,6 +23,17 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 _MOVES = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
+
+
+def _fold_size(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
+    value = node.outputs[0]
+    sizes, found = shape(value), integers(value)
+    if value.dtype is None or value.dtype.name not in ("INT32", "INT64") or sizes is None or found is None:
+        return None
+    if any(size.symbols for size in found):
+        return None
+    numbers = np.array([size.factor for size in found], value.dtype.numpy())
+    return [build.constant(numbers if sizes else numbers.reshape(()))]
 
 
 def _fold_target(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
@@ -56,6 +70,7 @@ def _through_matmul(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     return [build("MatMul", move.inputs[0], product.inputs[1])]
 
 
+FOLD_SIZE = Rewrite("fold_size", frozenset({"Gather", "Shape", "Slice", "Squeeze"}), _fold_size)
 FOLD_RESHAPE_TARGET = Rewrite("fold_reshape_target", frozenset({"Reshape"}), _fold_target)
 ELIMINATE_RESHAPES_AROUND_MATMUL = Rewrite(
     "eliminate_reshapes_around_matmul", frozenset(_MOVES), _through_matmul

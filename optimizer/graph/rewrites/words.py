@@ -25,6 +25,7 @@ _WORDS = {
     "fold_pad": "padding went into the convolution or pool behind it",
     "fold_reshape_target": "a shape that the graph computed in each run became a constant",
     "fold_scale": "the scale of an attention's product went into the weights before it",
+    "fold_size": "a size that is fixed is no longer computed in each run",
     "fold_slice_into_gather": "a slice of one element became a look-up of it",
     "fold_sum_into_matmul": "a sum or mean along steps became a product, which runs faster",
     "fuse_any": "the question whether any element is true became one maximum",
