@@ -158,6 +158,13 @@ MUTATIONS = [
         ("return start == -1", "return start < 0"),
     ),
     *planted(
+        "recurrence/steps.py",
+        "test_loops_without_count",
+        ("_at(steps, following, count - 1, count) is not False", "False"),
+        ("_at(steps, start, 0, 0) is not False", "False"),
+        ("if carried is not None and carried.leaving is value:", "if carried is not None:"),
+    ),
+    *planted(
         "reshapes.py",
         "test_known_sizes",
         ("if any(size.symbols for size in found):", "if False:"),

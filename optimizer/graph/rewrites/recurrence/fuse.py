@@ -35,7 +35,7 @@ def _fuse(node: ir.Node, build: Builder) -> Sequence[ir.Value | None] | None:
     if x is None:
         raise LeftAsItIs(f"the {cell.op_type} takes another input than the steps of a sequence")
     length = shape(x)
-    if length is None or integers(node.inputs[0]) != length[:1]:
+    if length is None or integers(steps.count) != length[:1]:
         raise LeftAsItIs("it may end before its sequence does")
     if cell.gates.w.dtype != np.float32:
         raise LeftAsItIs(f"ONNX Runtime has no {cell.op_type} for {cell.gates.w.dtype}")

@@ -2,7 +2,8 @@
 
     for t in range(count):  x = X[t];  state = f(x, state);  scan[t] = g(x, state)
 
-TensorFlow's while loops arrive so. The count may be fixed or computed; a condition has to hold at every step.
+TensorFlow's while loops arrive so. The count may be fixed or computed, and stand in the condition alone
+(counter < count); that has to hold at every step.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-_TRIALS = (2, 1 << 40)
+_TRIALS = (1, 2, 1 << 40)
 """Counts for which a computed condition is tried: sums that are compared, so that what holds at the first and
 the last step holds between, and what holds for a large count has no other bound."""
 
@@ -49,6 +50,8 @@ class Steps:
     """A loop over a sequence."""
 
     loop: ir.Node
+    count: ir.Value
+    """How many steps it takes."""
     carried: tuple[Carried, ...]
     scans: Mapping[ir.Value, ir.Value]
     """By the loop's output, the body's value that it collects."""
@@ -107,12 +110,26 @@ def read_steps(loop: ir.Node) -> Steps | None:
         )
         if initial is not None
     )
-    if len(carried) < count or loop.inputs[0] is None:
+    limit = loop.inputs[0] if loop.inputs[0] is not None else _limit(body, carried)
+    if len(carried) < count or limit is None:
         return None
     scans = dict(zip(loop.outputs[count:], map(origin, body.outputs[1 + count :]), strict=True))
     counters = {body.inputs[0], *(each.entering for each in carried if _counts(each))}
-    steps = Steps(loop, carried, scans, frozenset(counters))
+    steps = Steps(loop, limit, carried, scans, frozenset(counters))
     return steps if _runs_through(steps) else None
+
+
+def _limit(body: ir.Graph, carried: tuple[Carried, ...]) -> ir.Value | None:
+    """What a loop without a count compares its counter with, as that is outside."""
+    node = origin(body.outputs[0]).producer()
+    if node is None or not is_standard(node, "Less"):
+        return None
+    limit = _without_casts(node.inputs[1])
+    limit = next((each.initial for each in carried if each.entering is limit), limit)
+    if limit is None or array(limit) is not None:
+        return limit
+    producer = limit.producer()
+    return None if producer is not None and producer.graph is body else limit
 
 
 def _counts(carried: Carried) -> bool:
@@ -130,10 +147,15 @@ def _is_one(value: ir.Value | None) -> bool:
 
 
 def _runs_through(steps: Steps) -> bool:
-    """Whether the condition holds at every step but perhaps after the last."""
-    fixed = array(steps.loop.inputs[0])
+    """Whether the condition holds at every step but the last; there it has to end a loop without a count."""
+    fixed = array(steps.count)
+    start, following = steps.loop.inputs[1], steps.body.outputs[0]
+    ends_itself = steps.loop.inputs[0] is None
+    if ends_itself and fixed is None and _at(steps, start, 0, 0) is not False:
+        return False  # of an empty sequence it would take a step
     for count in (int(fixed.item()),) if fixed is not None else _TRIALS:
-        start, following = steps.loop.inputs[1], steps.body.outputs[0]
+        if ends_itself and (count < 1 or _at(steps, following, count - 1, count) is not False):
+            return False
         if start is not None and _at(steps, start, 0, count) is not True:
             return False
         for step in (0, count - 2) if count > 1 else ():
@@ -158,7 +180,7 @@ def _at(  # noqa: C901  # one flat match over the operators
     carried = steps.state(value)
     if carried is not None and carried.leaving is value:
         return _at(steps, carried.initial, step, count, depth + 1)
-    if _without_casts(value) is _without_casts(steps.loop.inputs[0]):
+    if _without_casts(value) is _without_casts(steps.count):
         return count
     node = value.producer()
     inputs = [] if node is None else [_at(steps, each, step, count, depth + 1) for each in node.inputs]
