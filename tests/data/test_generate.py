@@ -29,6 +29,12 @@ def test_a_fixed_first_axis_stays_as_it_is() -> None:
     assert generate_inputs((TensorSpec(name="x", dtype="float32", shape=(2, 5)),), 8, 0)["x"].shape == (2, 5)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int64", "object", "bool"])
+def test_a_first_axis_of_nothing_stays_empty(dtype: str) -> None:
+    feeds = generate_inputs((TensorSpec(name="x", dtype=dtype, shape=(0, 5)),), 8, 0)
+    assert feeds["x"].shape == (0, 5)
+
+
 def test_fixed_and_free_first_axes_mix() -> None:
     table = TensorSpec(name="table", dtype="float32", shape=(3, 5))
     feeds = generate_inputs((IDS, table), 8, 0)
