@@ -71,7 +71,7 @@ def fold_narrow_weights(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[
 
 def with_float_weights(model: Model) -> Model:
     """The model with its weights as constants in float32, for steps that round them."""
-    if model.exceeds_proto:
+    if model.weight_bytes > _LARGEST_BYTES:  # mapped from a file: a copy would take as much memory
         return model
     folded, weights = fold_narrow_weights(model.to_proto())
     return from_proto(folded) if weights else model
