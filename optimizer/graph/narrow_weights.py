@@ -8,8 +8,10 @@ left of them afterwards is stored in few bits again.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -71,45 +73,65 @@ def fold_narrow_weights(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[
 
 def with_float_weights(model: Model) -> Model:
     """The model with its weights as constants in float32, for steps that round them."""
-    if model.weight_bytes > _LARGEST_BYTES:  # mapped from a file: a copy would take as much memory
+    if model.weight_bytes > _LARGEST_BYTES:  # their copy in float32 would not fit beside them
         return model
     folded, weights = fold_narrow_weights(model.to_proto())
     return from_proto(folded) if weights else model
 
 
-def keep_narrow(proto: onnx.ModelProto, weights: Sequence[NarrowWeight]) -> None:
-    """Store each constant that is one of these weights as that was stored, in place."""
+def keep_narrow(proto: onnx.ModelProto, weights: Sequence[NarrowWeight]) -> onnx.ModelProto:
+    """Store each constant that is one of these weights as that was stored.
+
+    Returns:
+        A new model, or the given one where it has no such constant.
+    """
     by_content = {_content(weight.value): weight for weight in weights if weight.value.size >= _FEWEST_KEPT}
     if not by_content:
-        return
-    for tensor in list(proto.graph.initializer):
-        if tensor.data_type == TensorProto.FLOAT:
-            weight = by_content.get(_content(numpy_helper.to_array(tensor)))
-            if weight is not None:
-                proto.graph.initializer.remove(tensor)
-                _write(proto.graph, tensor.name, weight)
+        return proto
+    stored = {
+        tensor.name: weight
+        for tensor in proto.graph.initializer
+        if tensor.data_type == TensorProto.FLOAT
+        and (weight := by_content.get(_content(numpy_helper.to_array(tensor)))) is not None
+    }
+    if not stored:
+        return proto
+    kept = onnx.ModelProto()
+    kept.CopyFrom(proto)
+    del kept.graph.initializer[:], kept.graph.node[:]
+    kept.graph.initializer.extend(each for each in proto.graph.initializer if each.name not in stored)
+    taken = {each.name for graph in all_graphs(proto.graph) for each in (*graph.initializer, *graph.input)}
+    taken |= {name for node in all_nodes(proto.graph) for name in node.output}
+    for name, weight in stored.items():
+        _write(kept.graph, name, weight, taken)
+    kept.graph.node.extend(proto.graph.node)
+    return kept
 
 
 def _content(value: NDArray[Any]) -> tuple[tuple[int, ...], bytes]:
-    return value.shape, value.tobytes()
+    return value.shape, hashlib.sha256(np.ascontiguousarray(value).data).digest()
 
 
-def _write(graph: onnx.GraphProto, name: str, weight: NarrowWeight) -> None:
-    """Compute a value as a weight is computed, by nodes in front of all others."""
-    names: dict[str, str] = {}
+def _write(graph: onnx.GraphProto, name: str, weight: NarrowWeight, taken: set[str]) -> None:
+    """Compute a value as a weight is computed, behind the nodes that the graph has; names get taken."""
+    last, names = weight.nodes[-1].output[0], {}
+    for old in (*(each.name for each in weight.constants), *(node.output[0] for node in weight.nodes)):
+        names[old] = name if old == last else _free(name, taken)
     for constant in weight.constants:
-        names[constant.name] = f"{name}_{len(names)}"
         graph.initializer.add().CopyFrom(constant)
         graph.initializer[-1].name = names[constant.name]
-    for place, node in enumerate(weight.nodes):
-        last = place == len(weight.nodes) - 1
-        names[node.output[0]] = name if last else f"{name}_{len(names)}"
-        new = onnx.NodeProto()
-        new.CopyFrom(node)
-        new.name = f"{node.op_type}_{names[node.output[0]]}"
-        new.input[:] = [names[each] for each in node.input]
-        new.output[:] = [names[node.output[0]]]
-        graph.node.insert(place, new)
+    for node in weight.nodes:
+        graph.node.add().CopyFrom(node)
+        graph.node[-1].name = ""
+        graph.node[-1].input[:] = [names[each] for each in node.input]
+        graph.node[-1].output[:] = [names[node.output[0]]]
+
+
+def _free(stem: str, taken: set[str]) -> str:
+    """A name of its own, which is taken by that."""
+    name = next(name for n in count() if (name := f"{stem}_{n}") not in taken)
+    taken.add(name)
+    return name
 
 
 def _computed(graph: onnx.GraphProto) -> dict[str, NarrowWeight]:
@@ -120,14 +142,11 @@ def _computed(graph: onnx.GraphProto) -> dict[str, NarrowWeight]:
         value = _value(node, constants, computed)
         if value is not None:
             before = [computed[name] for name in node.input if name in computed]
-            computed[node.output[0]] = NarrowWeight(
-                value,
-                [*(each for weight in before for each in weight.nodes), node],
-                [
-                    *(each for weight in before for each in weight.constants),
-                    *(constants[name] for name in node.input if name in constants),
-                ],
-            )
+            # Several of them may read the same nodes and constants, which are there once.
+            nodes = {each.output[0]: each for weight in before for each in weight.nodes}
+            narrow = {each.name: each for weight in before for each in weight.constants}
+            narrow |= {name: constants[name] for name in node.input if name in constants}
+            computed[node.output[0]] = NarrowWeight(value, (*nodes.values(), node), tuple(narrow.values()))
     return computed
 
 

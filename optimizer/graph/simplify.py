@@ -10,23 +10,21 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from optimizer.errors import InvalidDataError, OptimizerError, ToolError
 from optimizer.external_data import PROTO_BYTES, give_back, withhold
+from optimizer.graph.changes import left_nodes, rewritten_places, unused_inputs, what_changed
 from optimizer.graph.layers import Layers
-from optimizer.graph.narrow_weights import fold_narrow_weights, keep_narrow
+from optimizer.graph.narrow_weights import NarrowWeight, fold_narrow_weights, keep_narrow
 from optimizer.graph.rewriter import Left, Report, Rewrite, rewrite
 from optimizer.graph.rewrites import REWRITES
-from optimizer.graph.rewrites.words import in_words
-from optimizer.graph.structure import all_graphs, all_nodes, fingerprint, name_nodes, opset, true_inputs
+from optimizer.graph.structure import fingerprint, name_nodes, opset
 from optimizer.graph.unused import remove_unused
 from optimizer.graph.verify import NotTheSameError, Values, Witness, check_same, restore_edges, witness
 from optimizer.model import Model, PassResult, first_line, from_proto
-from optimizer.rewriting import AppliedRewrite, LeftNode
 
 if TYPE_CHECKING:
     import onnx
@@ -73,51 +71,99 @@ def simplify(model: Model, largest_bytes: int = PROTO_BYTES, highest_opset: int 
 def _simplified(
     model: Model, given: onnx.ModelProto, weights: Values, highest_opset: int | None
 ) -> PassResult:
-    """Simplify a graph; the model itself where nothing was changed."""
+    """Simplify a graph, its weights of few bits as constants where they can be stored so again."""
     original, narrow = fold_narrow_weights(given)
     try:
         expected = witness(original, weights)
     except (InvalidDataError, ToolError) as error:  # it loads, but rejects values that we can make up
         refusal = f"Nothing was simplified: the model does not run on generated inputs. {error.message}"
         return PassResult(model, (), (refusal,))
-    start = current = _Marked.of(original)
-    difference = 0.0
     refusals: list[str] = []
-    places: dict[str, list[tuple[str, ...]]] = {}
-    recognized: dict[str, Left] = {}
+    try:
+        cleaned = _cleaned(original, expected, highest_opset)
+        result, difference = _stored_narrow(cleaned, narrow, given, expected)
+    except _Refused as refused:
+        refusals = [f"The computation of weights from fewer bits was left: {refused}."]
+        original, cleaned = given, _cleaned(given, expected, highest_opset)
+        result, difference = cleaned.graph.proto, cleaned.difference
+    refusals = [*cleaned.refusals, *unused_inputs(result, weights), *refusals]
+    layers = Layers(original)
+    nodes_left = left_nodes(cleaned.left, layers)
+    if not cleaned.is_changed:
+        return PassResult(model, (), tuple(refusals), left=nodes_left, made_up_scale=expected.scale)
+    name_nodes(result)  # so that keep_float can name them
+    return PassResult(
+        from_proto(result),
+        what_changed(given, result),
+        tuple(refusals),
+        difference,
+        rewritten_places(cleaned.places, layers),
+        nodes_left,
+        expected.scale,
+    )
+
+
+@dataclass
+class _Cleaned:
+    """A graph that no tool changes any more, and what they did."""
+
+    graph: _Marked
+    is_changed: bool = False
+    difference: float = 0.0
+    """Largest max-norm difference of an output from the original."""
+    refusals: list[str] = field(default_factory=list)
+    places: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
+    left: dict[str, Left] = field(default_factory=dict)
+
+
+def _cleaned(original: onnx.ModelProto, expected: Witness, highest_opset: int | None) -> _Cleaned:
+    """Let the tools change a graph, one after another, until none does any more."""
+    cleaned = _Cleaned(_Marked.of(original))
+    start = cleaned.graph.mark
     for _ in range(_MAX_ROUNDS):
-        before = current.mark
+        before = cleaned.graph.mark
         # Of the last round: what failed on the raw graph may work on the cleaned one.
-        refusals, recognized = [], {}
+        cleaned.refusals, cleaned.left = [], {}
         tools = list(_TOOLS)
         while tools:
             tool = tools.pop(0)
             try:
-                after, change, report = _proven(current, tool, expected, highest_opset)
+                after, difference, report = _proven(cleaned.graph, tool, expected, highest_opset)
             except _Refused as refused:
                 if len(tool.rewrites) > 1:
                     tools = [_rewriting(each) for each in tool.rewrites] + tools
                 else:
-                    refusals.append(f"{tool.name} was left out: {refused}.")
+                    cleaned.refusals.append(f"{tool.name} was left out: {refused}.")
                 continue
-            recognized |= report.left
-            if after is not current:
-                current, difference = after, change
+            cleaned.left |= report.left
+            if after is not cleaned.graph:
+                cleaned.graph, cleaned.difference = after, difference
                 for name, nodes in report.places.items():
-                    places.setdefault(name, []).extend(nodes)
-        if current.mark == before:
+                    cleaned.places.setdefault(name, []).extend(nodes)
+        if cleaned.graph.mark == before:
             break
-    refusals.extend(_unused_inputs(current.proto, weights))
-    layers = Layers(original)
-    left = _left(recognized, layers)
-    if current.mark == start.mark:
-        return PassResult(model, (), tuple(refusals), left=left, made_up_scale=expected.scale)
-    name_nodes(current.proto)  # so that keep_float can name them
-    keep_narrow(current.proto, narrow)
-    result = from_proto(current.proto)
-    changes = _changes(given, current.proto)
-    applied = _applied(places, layers)
-    return PassResult(result, changes, tuple(refusals), difference, applied, left, expected.scale)
+    cleaned.is_changed = cleaned.graph.mark != start
+    return cleaned
+
+
+def _stored_narrow(
+    cleaned: _Cleaned, narrow: Sequence[NarrowWeight], given: onnx.ModelProto, expected: Witness
+) -> tuple[onnx.ModelProto, float]:
+    """The graph with its weights in as few bits as they were given, and its max-norm difference."""
+    proto = cleaned.graph.proto
+    if not narrow or not cleaned.is_changed:
+        return proto, cleaned.difference
+    stored = keep_narrow(proto, narrow)
+    try:
+        _check_growth(given.ByteSize(), stored.ByteSize())
+        return stored, check_same(proto, stored, expected)
+    except (NotTheSameError, OptimizerError) as error:
+        raise _Refused(first_line(error).rstrip(".")) from error
+
+
+def _check_growth(before: int, after: int, factor: float = _GROWTH, extra: int = _GROWTH_BYTES) -> None:
+    if after > before * factor + extra:
+        raise NotTheSameError(f"the file would grow from {before} to {after} bytes")
 
 
 @dataclass(frozen=True)
@@ -164,9 +210,8 @@ def _proven(
             return before, 0.0, report  # only names differ
         if not tool.rewrites and opset(proto) != opset(given):
             raise NotTheSameError("it has another operator set")
-        growth, extra = (_TABLE_GROWTH, _TABLE_BYTES) if tool.rewrites else (_GROWTH, _GROWTH_BYTES)
-        if after.size > before.size * growth + extra:
-            raise NotTheSameError(f"the file would grow from {before.size} to {after.size} bytes")
+        limits = (_TABLE_GROWTH, _TABLE_BYTES) if tool.rewrites else (_GROWTH, _GROWTH_BYTES)
+        _check_growth(before.size, after.size, *limits)
         difference = check_same(given, proto, expected)
     except (NotTheSameError, OptimizerError) as error:
         raise _Refused(first_line(error).rstrip(".")) from error
@@ -213,60 +258,3 @@ _TOOLS = (
     _Tool("onnxslim", _slim),
     _Tool("ONNX Runtime's basic optimization", _optimize_basic),
 )
-
-
-def _applied(places: Mapping[str, Sequence[tuple[str, ...]]], layers: Layers) -> tuple[AppliedRewrite, ...]:
-    """What was rewritten, from the nodes that each rewrite replaced."""
-    return tuple(
-        AppliedRewrite(
-            name=name,
-            words=in_words(name),
-            count=len(times),
-            layers=tuple(dict.fromkeys(layers.layer_of(node) or node for nodes in times for node in nodes)),
-        )
-        for name, times in sorted(places.items())
-    )
-
-
-def _left(recognized: Mapping[str, Left], layers: Layers) -> tuple[LeftNode, ...]:
-    """What was recognized but left."""
-    return tuple(
-        LeftNode(
-            node=node,
-            layer=layers.layer_of(node) or node,
-            rewrite=left.rewrite,
-            words=in_words(left.rewrite),
-            reason=left.reason,
-        )
-        for node, left in sorted(recognized.items())
-    )
-
-
-def _unused_inputs(proto: onnx.ModelProto, weights: Collection[str]) -> list[str]:
-    read = {name for node in all_nodes(proto.graph) for name in node.input}
-    read |= {value.name for graph in all_graphs(proto.graph) for value in graph.output}
-    read |= set(weights)  # of which one that is not read is left out
-    unused = [value.name for value in true_inputs(proto.graph) if value.name not in read]
-    return [f"Input {name} is read by no node; it stays, since callers feed it." for name in unused]
-
-
-def _changes(before: onnx.ModelProto, after: onnx.ModelProto) -> tuple[str, ...]:
-    sizes = before.ByteSize(), after.ByteSize()
-    operators = [Counter(node.op_type for node in all_nodes(proto.graph)) for proto in (before, after)]
-    gone = operators[0] - operators[1]
-    counts = [counter.total() for counter in operators]
-    changes = [f"{counts[0]} -> {counts[1]} nodes"] if counts[0] != counts[1] else []
-    folded = gone.pop("BatchNormalization", 0)
-    if folded:
-        changes.append(f"folded {folded} BatchNormalization into the layers before them")
-    if gone:
-        changes.append("removed or folded " + ", ".join(f"{n} {name}" for name, n in sorted(gone.items())))
-    new = operators[1] - operators[0]
-    if new:
-        changes.append("put in their place " + ", ".join(f"{n} {name}" for name, n in sorted(new.items())))
-    weights = [sum(len(graph.initializer) for graph in all_graphs(proto.graph)) for proto in (before, after)]
-    if weights[0] != weights[1]:
-        changes.append(f"{weights[0]} -> {weights[1]} constants")
-    if sizes[0] != sizes[1]:
-        changes.append(f"{sizes[0]} -> {sizes[1]} bytes")
-    return tuple(changes) or ("dropped outputs that nothing reads",)

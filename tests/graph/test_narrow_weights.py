@@ -120,3 +120,45 @@ def test_what_is_no_narrow_weight_is_left(inputs: str, body: str) -> None:
     used = {name: value for name, value in weights.items() if name in body.partition("(")[2]}
     given = from_proto(proto_of(text, used, 17))
     assert with_float_weights(given) is given
+
+
+def test_names_that_the_graph_has_stay_its_own() -> None:
+    body = "k_1 = Relu (x) \n k = Cast <to = 1> (h) \n k_0 = MatMul (k_1, k) \n v = Relu (k_0)"
+    text = f"g (float[n, 128] x) => (float[n, 128] y) {{ {body} \n i = Identity (v) \n y = MatMul (i, k) }}"
+    given = proto_of(text, {"h": RNG.normal(size=(128, 128)).astype(np.float16)}, 17)
+    value = {"x": np.random.default_rng(1).normal(size=(3, 128)).astype(np.float32)}
+    simplified = simplify(from_proto(given)).model.to_proto()
+    assert Counter(node.op_type for node in simplified.graph.node) == {"Cast": 1, "MatMul": 2, "Relu": 2}
+    assert simplified.ByteSize() < 1.1 * given.ByteSize()
+    np.testing.assert_array_equal(open_proto(simplified).run(value)["y"], open_proto(given).run(value)["y"])
+
+
+def test_a_constant_that_is_read_twice_is_stored_once() -> None:
+    body = """
+        f = Cast <to = 1> (q) \n s = Cast <to = 1> (t) \n z = Cast <to = 1> (o)
+        m = Mul (f, s) \n c = Mul (z, s) \n w = Sub (m, c) \n i = Identity (x) \n p = MatMul (i, w)
+    """
+    weights = {"q": integers(256, 128), "t": scales(128).astype(np.float16), "o": integers(128)}
+    text = f"g (float[n, 256] x) => (float[n, 128] y) {{ {body} \n y = Add (p, b) }}"
+    given = proto_of(text, weights | {"b": scales(128)}, 17)
+    simplified = simplify(from_proto(given)).model.to_proto()
+    operators = Counter(node.op_type for node in simplified.graph.node)
+    assert operators == {"Cast": 3, "Mul": 2, "Sub": 1, "Gemm": 1}
+    assert len(simplified.graph.initializer) == 4
+    np.testing.assert_allclose(answers(simplified), answers(given), rtol=1e-5, atol=1e-6)
+
+
+def test_weights_stay_where_their_floats_would_make_the_file_grow() -> None:
+    half = RNG.normal(size=(512, 512)).astype(np.float16)
+    body = "i = Identity (x) \n w = Cast <to = 1> (h) \n v = MatMul (i, w) \n y = Mul (v, factor)"
+    text = f"g (float[n, 512] x) => (float[n, 512] y) {{ {body} }}"
+    given = proto_of(text, {"h": half, "factor": scales(512)}, 17)
+    result = simplify(from_proto(given))
+    assert [node.op_type for node in result.model.to_proto().graph.node] == ["Cast", "MatMul", "Mul"]
+    assert any("weights from fewer bits was left: the file would grow" in each for each in result.refusals)
+
+
+def test_large_models_are_not_copied_to_float(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = from_proto(model("half"))
+    monkeypatch.setattr("optimizer.graph.narrow_weights._LARGEST_BYTES", given.weight_bytes - 1)
+    assert with_float_weights(given) is given
