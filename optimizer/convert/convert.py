@@ -264,13 +264,11 @@ def _prove(prepared: Prepared, session: Session, request: _Request) -> Conversio
     import onnx
 
     from optimizer.convert.naming import fix_batch, rename_first_axis
-    from optimizer.convert.parity.original import load_original
     from optimizer.convert.parity.parity import prove_parity
 
     workspace, samples = request.workspace, request.samples
     dataset = None if samples is None else open_dataset(samples, session.inputs, session.outputs)
-    original = load_original(workspace.original, prepared.runtime, prepared.signature)
-    proof = prove_parity(original, session, prepared, dataset)
+    proof = prove_parity(workspace.original, session, prepared, dataset)
     if proof.unbatched or proof.fixed_batch is not None:
         proto = onnx.load(str(workspace.converted), load_external_data=False)
         rename_first_axis(proto, proof.unbatched)

@@ -77,7 +77,7 @@ _BY_FAMILY: tuple[tuple[str, str], ...] = (
         "as a weight; else compute it outside of the model.",
     ),
     (
-        r"B?(I?R?FFT)|Complex|Conj|Real|Imag|Angle|TFL_(RFFT2D|COMPLEX_ABS|REAL|IMAG)",
+        r"B?(I?R?FFT)|Complex|Conj|Real|Imag(?!e)|Angle|TFL_(RFFT2D|COMPLEX_ABS|REAL|IMAG)",
         "Complex numbers: ONNX has none. Keep real and imaginary part apart, as keras.ops does, or compute "
         "the spectrum outside of the model.",
     ),

@@ -223,3 +223,5 @@ def test_advice_is_given_once_a_family() -> None:
     assert comes_before_model("DecodePng")
     assert not comes_before_model("Svd")
     assert workarounds(["NoSuchThing"])
+    assert "Complex numbers" in workarounds(["Imag"])
+    assert "Complex numbers" not in workarounds(["ImageProjectiveTransformV3"])
