@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from optimizer.graph.structure import STANDARD_DOMAINS
+
 if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
@@ -18,28 +20,43 @@ def remove_unused(proto: onnx.ModelProto) -> onnx.ModelProto:
 
     model = ir.from_proto(proto)
     model.ir_version = max(proto.ir_version, _WEIGHTS_NOT_INPUTS_IR)
-    passes = Sequential(
+    Sequential(
         common.RemoveInitializersFromInputsPass(),
         common.DeduplicateInitializersPass(),
-        common.IdentityEliminationPass(),
+    )(model)
+    graphs = [model.graph, *(function.graph for function in model.functions.values())]
+    nodes = [node for graph in graphs for node in graph.all_nodes()]
+    bodies = [
+        attribute.as_graph() for node in nodes if (attribute := node.attributes.get("body")) is not None
+    ]
+    for node in nodes:
+        if node.op_type == "Identity" and node.domain in STANDARD_DOMAINS:
+            _remove_identity(node, is_in_body=node.graph in bodies)
+    Sequential(
         common.RemoveUnusedNodesPass(),
         common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]  # onnx_ir left it untyped
         common.RemoveUnusedOpsetsPass(),
-    )
-    cleaned = passes(model).model
-    for graph in cleaned.graph.subgraphs():
-        _give_outputs_of_its_own(graph)
-    return ir.to_proto(cleaned)
+    )(model)
+    return ir.to_proto(model)
 
 
-def _give_outputs_of_its_own(graph: ir.Graph) -> None:
-    """A branch has to make what it gives: an Identity again where that comes from around it."""
+def _remove_identity(node: ir.Node, *, is_in_body: bool) -> None:
+    """Let readers take what an Identity is of; it stays where a graph gives what is not its own.
+
+    onnx_ir's own pass lets a branch give a value from around it, which ONNX does not allow. A loop's body may
+    give one value twice, a branch may not: ONNX Runtime does not run it.
+    """
     import onnx_ir as ir
 
-    own = {output for node in graph for output in node.outputs} | set(graph.inputs)
-    for place, value in enumerate(graph.outputs):
-        if value not in own and value.name not in graph.initializers:
-            node = ir.node("Identity", [value], name=f"{value.name}/{graph.name}/{place}")
-            node.outputs[0].name = f"{value.name}/{graph.name}/{place}"
-            graph.append(node)
-            graph.outputs[place] = node.outputs[0]
+    (value,), (output,) = node.inputs, node.outputs
+    if value is None or node.graph is None:
+        return
+    producer, is_given, is_another = value.producer(), output.is_graph_output(), value.is_graph_output()
+    if is_given and (producer is None or producer.graph is not node.graph or (is_another and not is_in_body)):
+        return
+    value.type = value.type or output.type
+    ir.convenience.replace_all_uses_with(output, value, replace_graph_outputs=True)
+    if is_given and not is_another:
+        value.name = output.name
+        value.shape = output.shape or value.shape
+    node.graph.remove(node, safe=True)
