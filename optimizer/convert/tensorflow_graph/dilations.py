@@ -64,11 +64,13 @@ def _find(together: Any, nodes: Mapping[str, Any], readers: Mapping[str, int]) -
         if readers[before.name] != 1 or len(inner) > 4 or not before.input:
             return None
         before = nodes[node_name(before.input[0])]
-    chain = [node for node in inner if node.op != "BiasAdd"]  # it stays where it is
+    chain = [node for node in inner if node.op != "BiasAdd"]  # behind it a bias stays where it is
     if [node.op for node in chain] not in _CHAINS or readers[before.name] != 1:
         return None
     convolution = chain[len(chain) // 2]
     dilations, behind = (_constant(nodes, node.input[1]) for node in (before, together))
+    if inner[len(chain) // 2] is not convolution:  # a bias ahead of it is added to its padding too
+        return None
     if not _is_plain(convolution) or dilations is None or behind is None:
         return None
     if len(chain) == 3 and not _is_row(chain[0], chain[2], nodes):

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 _LARGEST = 2**63 - 1
+_MOST_PIECES = 1000
+"""A value of more is left: joined with itself again and again it would have 2^n."""
 
 
 @dataclass(frozen=True)
@@ -133,15 +135,19 @@ def _pieces(value: ir.Value, axis: int) -> list[_Piece] | None:
     if size is None:
         return None
     if node is not None and is_standard(node, "Concat") and _axis(node) == axis:
-        parts = [_pieces(each, axis) if each is not None else None for each in node.inputs]
-        known = [part for part in parts if part is not None]
-        return _joined([piece for part in known for piece in part]) if len(known) == len(parts) else None
+        pieces: list[_Piece] = []
+        for each in node.inputs:
+            part = _pieces(each, axis) if each is not None else None
+            if part is None or len(pieces) + len(part) > _MOST_PIECES:
+                return None
+            pieces += part
+        return _joined(pieces)
     bounds = _bounds(node, value, axis)
     source = node.inputs[0] if node is not None and bounds is not None else None
     if source is None or bounds is None:
         return [_Piece(value, 0, size)]
-    pieces = _pieces(source, axis)
-    return None if pieces is None else _cut(pieces, *bounds)
+    found = _pieces(source, axis)
+    return None if found is None else _cut(found, *bounds)
 
 
 def _bounds(node: ir.Node | None, value: ir.Value, axis: int) -> tuple[int, int] | None:

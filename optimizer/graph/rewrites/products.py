@@ -25,10 +25,10 @@ from optimizer.graph.rewriter import (
     attribute,
     attributes_of,
     automatic_padding,
-    is_plain_gemm,
     single_use,
 )
 from optimizer.graph.rewrites.affine_forwards import LARGEST_SHIFT, LARGEST_SUM
+from optimizer.graph.rewrites.rows import weight_and_bias
 from optimizer.graph.structure import STANDARD_DOMAINS
 
 if TYPE_CHECKING:
@@ -43,10 +43,13 @@ def _join(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     before = value.producer() if value is not None else None
     if value is None or before is None or before.domain not in STANDARD_DOMAINS or not single_use(value):
         return None
+    if before.graph is not node.graph:  # a body would compute at every turn what is there once
+        return None
     first, last = _parameters(before), _parameters(node)
     if first is None or last is None:
         return None
     if before.op_type in _DENSE and node.op_type in _DENSE:
+        _require_no_more(len(first[0]) * last[0].shape[1], first[0], last[0])
         weight, layer = first[0] @ last[0], None
         by_input = last[0].T
     elif before.op_type == node.op_type == "Conv":
@@ -57,8 +60,6 @@ def _join(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
         by_input = last[0].sum(axis=tuple(range(2, last[0].ndim)))  # [out, in]
     else:
         return None
-    if weight.size > first[0].size + last[0].size:
-        raise LeftAsItIs("one product would be more work than the two")
     kind = np.asarray(array(node.inputs[1])).dtype
     bias = _joined_bias(node, first[1], last[1], by_input)
     constants = [build.constant(each.astype(kind)) for each in (weight, bias) if each is not None]
@@ -67,26 +68,29 @@ def _join(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     return [build("MatMul" if bias is None else "Gemm", before.inputs[0], *constants)]
 
 
+def _require_no_more(size: int, first: Array, last: Array) -> None:
+    if size > first.size + last.size:
+        raise LeftAsItIs("one product would be more work than the two")
+
+
 def _parameters(layer: ir.Node) -> tuple[Array, Array | None] | None:
     """Weight, of a dense layer as [in, out], and bias, in float64; None where they are not known."""
-    if layer.op_type not in (*_DENSE, "Conv"):
+    if layer.op_type in _DENSE:
+        weight, bias = weight_and_bias(layer) or (None, None)
+        known = weight is not None and weight.ndim == 2
+    else:
+        weight, given = array(layer.inputs[1]), layer.inputs[2] if len(layer.inputs) > 2 else None
+        bias = array(given)
+        known = (
+            layer.op_type == "Conv"
+            and attribute(layer, "group", 1) == 1
+            and (given is None) == (bias is None)
+        )
+    if weight is None or not known or weight.dtype not in (np.float32, np.float64):
         return None
-    weight, given = array(layer.inputs[1]), layer.inputs[2] if len(layer.inputs) > 2 else None
-    bias = array(given)
-    if weight is None or weight.dtype not in (np.float32, np.float64) or (given is not None and bias is None):
-        return None
-    weight = weight.astype(np.float64)
-    if layer.op_type == "Conv":
-        known = attribute(layer, "group", 1) == 1
-        return (weight, None if bias is None else bias.astype(np.float64)) if known else None
-    if weight.ndim != 2 or attribute(layer, "transA", 0) == 1 or not is_plain_gemm(layer):
-        return None
-    weight = weight.T if attribute(layer, "transB", 0) == 1 else weight
-    if bias is None:
-        return weight, None
-    if bias.size not in (1, weight.shape[1]) or bias.shape[-1:] not in ((), (bias.size,)):
-        return None  # a column of them, one a sample
-    return weight, np.broadcast_to(bias.ravel(), weight.shape[1:]).astype(np.float64)
+    if bias is not None and layer.op_type != "Conv":
+        bias = np.broadcast_to(bias, weight.shape[1:])
+    return weight.astype(np.float64), None if bias is None else bias.astype(np.float64)
 
 
 def _joined_convolutions(
@@ -94,8 +98,10 @@ def _joined_convolutions(
 ) -> tuple[Array, ir.Node] | None:
     """The weight of both, and whose strides and padding it has."""
     if _is_pointwise(before, first):
+        _require_no_more(last.size // last.shape[1] * first.shape[1], first, last)
         return np.einsum("om...,mi->oi...", last, first.reshape(first.shape[:2])), node
     if _is_pointwise(node, last):
+        _require_no_more(len(last) * (first.size // len(first)), first, last)
         return np.einsum("om,mi...->oi...", last.reshape(last.shape[:2]), first), before
     return None
 
@@ -117,8 +123,9 @@ def _joined_bias(node: ir.Node, first: Array | None, last: Array | None, by_inpu
         pads = node.attributes["pads"].as_ints() if "pads" in node.attributes else ()
         if any(pads) or automatic_padding(node) not in ("NOTSET", "VALID"):
             raise LeftAsItIs("its padding has no bias")
-    if np.abs(first).max() > LARGEST_SHIFT or np.abs(by_input * first).sum(axis=1).max() > LARGEST_SUM:
-        raise LeftAsItIs(f"a bias of {np.abs(first).max():.3g} would lose digits")
+    largest = np.abs(first).max(initial=0)
+    if largest > LARGEST_SHIFT or np.abs(by_input * first).sum(axis=1).max(initial=0) > LARGEST_SUM:
+        raise LeftAsItIs(f"a bias of {largest:.3g} would lose digits")
     bias: Array = by_input @ first + (0 if last is None else last)
     return bias
 

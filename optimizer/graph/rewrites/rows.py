@@ -67,7 +67,7 @@ def _gemm_above(value: ir.Value | None) -> tuple[ir.Node | None, Array | None]:
 
 
 def weight_and_bias(layer: ir.Node) -> tuple[Array, Array | None] | None:
-    """Of a Gemm whose factors are in its constants; None where they are computed."""
+    """[in, out] and [out] or [1] of a Gemm or MatMul; None where they are computed or have factors."""
     attributes, weight = attributes_of(layer), array(layer.inputs[1])
     given = layer.inputs[2] if len(layer.inputs) > 2 else None
     bias = array(given)
@@ -78,8 +78,10 @@ def weight_and_bias(layer: ir.Node) -> tuple[Array, Array | None] | None:
     if bias is not None and attributes.get("beta", 1.0) != 1:
         return None
     weight = np.ascontiguousarray(weight.T if attributes.get("transB", 0) else weight)
-    if bias is not None and bias.size not in (1, weight.shape[1]):
-        return None
+    if bias is not None and (
+        bias.size not in (1, weight.shape[1]) or bias.shape[-1:] not in ((), (bias.size,))
+    ):
+        return None  # a column of them, one a row
     return weight, None if bias is None else bias.reshape(-1)
 
 

@@ -88,6 +88,8 @@ def graph_of(change: str) -> Any:
         pads += {"more behind": [[0, 2], [0, 2]], "growing": [[0, more], [0, more]]}.get(change, 0)
         crops += {"more is cut": [[0, 6], [0, 6]], "cut in front": [[1, 0], [1, 0]]}.get(change, 0)
         value = tf.space_to_batch(x, blocks, pads)
+        if change == "bias ahead":
+            value = tf.nn.bias_add(value, [1.0, 2.0, 3.0, 4.0])
         padding = "SAME" if change == "borders" else "VALID"
         value = tf.nn.conv2d(value, weights, 2 if change == "strides" else 1, padding)
         if change == "bias":
@@ -129,7 +131,7 @@ def test_it_is_told_by_what_is_computed(change: str) -> None:
     "change",
     [
         *("another size", "growing", "more is cut", "borders", "strides", "relu", "read twice"),
-        *("convolved twice", "other blocks"),
+        *("convolved twice", "other blocks", "bias ahead"),
     ],
 )
 def test_what_is_none_is_left(change: str) -> None:

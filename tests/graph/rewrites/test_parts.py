@@ -209,3 +209,9 @@ def test_outputs_that_are_inputs_of_nodes_without_a_name() -> None:
     after = rewritten(before, COLLAPSE_PARTS)
     assert operators(after) == ["Identity", "Identity"]
     assert_same(before, after, {"x": normal(2, 6), "z": normal(2, 4)})
+
+
+def test_a_value_that_is_joined_with_itself_again_and_again_is_left_soon() -> None:
+    steps = "".join(f"c{n + 1} = Concat <axis = 1> (c{n}, c{n})\n" for n in range(26))
+    text = f"g (float[1, 1] x) => (float[1, m] y) {{ c0 = Neg (x) \n {steps} y = Neg (c26) }}"
+    assert_left(proto_of(text, {}), COLLAPSE_PARTS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import onnx
 import pytest
@@ -166,3 +168,26 @@ def test_half_precision_is_left() -> None:
     text = "g (float16[b, 4] x) => (float16[b, 2] y) { h = MatMul (x, v)  y = MatMul (h, w) }"
     weights = {"v": normal(4, 4).astype(np.float16), "w": normal(4, 2).astype(np.float16)}
     assert_left(proto_of(text, weights), JOIN_PRODUCTS)
+
+
+def test_a_large_product_is_left_before_it_is_computed() -> None:
+    text = "g (float[b, 50000] x) => (float[b, 50000] y) { h = MatMul (x, v)  y = MatMul (h, w) }"
+    before = proto_of(text, {"v": np.zeros((50_000, 1), np.float32), "w": np.zeros((1, 50_000), np.float32)})
+    tracemalloc.start()
+    assert_left(before, JOIN_PRODUCTS)
+    assert tracemalloc.get_traced_memory()[1] < 100e6  # the product in float64 has 20 GB
+    tracemalloc.stop()
+
+
+def test_a_product_is_not_moved_into_a_branch() -> None:
+    text = """
+        g (float[b, 8] x, bool c) => (float[b, 4] y) {
+            h = MatMul (x, v)
+            y = If (c) <
+                then_branch = t () => (float[b, 4] p) { p = MatMul (h, w) },
+                else_branch = e () => (float[b, 4] q) { q = Identity (zeros) }
+            >
+        }
+    """
+    before = proto_of(text, {"v": normal(8, 12), "w": normal(12, 4), "zeros": normal(1, 4)})
+    assert_left(before, JOIN_PRODUCTS)

@@ -99,3 +99,10 @@ def test_a_product_of_one_number_is_left() -> None:
     text = """g (float x) => (float[4] y) <int64[2] row = {1, 1}, int64[1] flat = {4}>
         { r = Reshape (x, row)  p = Gemm (r, w)  y = Reshape (p, flat) }"""
     assert_left(proto_of(text, {"w": normal(1, 4)}), UNFOLD_ROWS)
+
+
+def test_a_bias_of_each_row_is_left() -> None:
+    text = """
+        g (float[2, 4, 6] x) => (float[2, 4, 8] y) <int64[2] rows = {-1, 6}, int64[3] back = {2, 4, 8}>
+        { r = Reshape (x, rows)  p = Gemm (r, w, c)  y0 = Reshape (p, back)  y = Neg (y0) }"""
+    assert_left(proto_of(text, {"w": normal(6, 8), "c": normal(8, 1)}), UNFOLD_ROWS)
