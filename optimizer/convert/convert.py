@@ -242,11 +242,14 @@ def _write(proto: onnx.ModelProto, prepared: Prepared, request: _Request) -> tup
     write_atomically(workspace.converted, proto.SerializeToString())
     try:
         session = open_session(workspace.converted)
-    except InvalidModelError as error:  # the converter's fault, not the upload's
+    except (InvalidModelError, UnsupportedModelError) as error:  # the converter's fault, not the upload's
         reason = first_line(error.__cause__ or error).rpartition("failed:")[2]  # without the path
+        reason = reason.rpartition("NOT_IMPLEMENTED : ")[2].rstrip(".")
+        hint = "Hand in the model in another format, or in float32."
+        if isinstance(error, UnsupportedModelError):  # an operator without a kernel, a missing library
+            hint = error.hint
         raise UnsupportedModelError(
-            f"ONNX Runtime does not load the converted model: {reason}.",
-            hint="Hand in the model in another format, or in float32.",
+            f"ONNX Runtime does not load the converted model: {reason}.", hint=hint
         ) from error
     prepared = replace(prepared, notes=(*prepared.notes, *note_postprocessing(proto, prepared, workspace)))
     prepared = _with_note_of_growth(prepared, request.upload, workspace)

@@ -124,7 +124,7 @@ def _feeds(
             d if isinstance(d, int) else sizes[_key(spec, axis)] for axis, d in enumerate(spec.shape)
         )
         if not shape or whole_calls or not len(rows):  # of a first axis of 0 there is no sample
-            index = rows[0] if shape and len(rows) else 0
+            index = rows[0] if shape and whole_calls else 0
             feeds[spec.name] = _values(spec, shape, np.random.default_rng((seed, index, position)), words)
         else:
             generators = (np.random.default_rng((seed, i, position)) for i in rows)

@@ -63,6 +63,8 @@ def _as_standard(
     standard = _SAME_SHAPE.get(node.op_type)
     if node.domain != "com.microsoft" or standard is None:
         return
+    if standard == "Gather" and node.input[0] not in tensors:  # a table whose size is not known
+        return
     attributes = {attribute.name: attribute.i for attribute in node.attribute}
     node.domain, node.op_type = "", standard
     match standard:
@@ -74,7 +76,7 @@ def _as_standard(
             weight = _stand_in(graph, f"{node.output[0]}/weight", (attributes["K"], attributes["N"]))
             node.input[1:] = [weight]
             del node.attribute[:]
-        case "Gather" if node.input[0] in tensors:
+        case "Gather":
             table = tensors[node.input[0]]
             *rows, columns = table.dims
             is_packed = table.data_type == table.UINT8 and attributes.get("bits", 4) == 4  # two a byte

@@ -226,7 +226,9 @@ def _no_run(attempt: _Attempt, prepared: Prepared, *, generated: bool) -> Optimi
     """The error for a model that one of the two does not run."""
     if attempt.refused_by == "ONNX Runtime":
         hint = "Hand in the model in another format (SavedModel, .keras, ONNX)."
-        if generated:  # TensorFlow gives empty outputs for sequences that are too short, ONNX Runtime stops
+        if "double" in attempt.reason:
+            hint = "Save the model in float32: ONNX Runtime has this operator not in float64."
+        elif generated:  # TensorFlow gives empty outputs for sequences that are too short, ONNX Runtime stops
             hint = f"The inputs were made up: give samples of the length that the model is for. Else: {hint}"
         return UnsupportedModelError(f"The converted model does not run: {attempt.reason}.", hint=hint)
     hint = "Check the data against the model's inputs."

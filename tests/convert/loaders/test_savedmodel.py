@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_models import convert
+from keras_models import convert, save_keras
 
 from optimizer.convert.convert import convert_model
 from optimizer.errors import InvalidDataError, InvalidModelError, InvalidOptionsError, UnsupportedModelError
@@ -223,3 +223,25 @@ def test_a_broken_file_is_invalid(tmp_path: Path) -> None:
     (broken / "saved_model.pb").write_bytes(b"\xff\xff\xff")
     with pytest.raises(InvalidModelError, match=r"saved_model\.pb"):
         convert(broken, "savedmodel", tmp_path)
+
+
+def test_an_operator_that_onnx_runtime_has_in_float32_alone_is_named(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float64, name="x")])  # type: ignore[untyped-decorator]  # TensorFlow has no types
+    def activate(x: Any) -> dict[str, Any]:
+        return {"y": tf.nn.elu(x)}
+
+    with pytest.raises(UnsupportedModelError, match=r"does not load the converted model: .* Elu") as caught:
+        convert(save(tf.Module(), tmp_path, {"serve": activate}), "savedmodel", tmp_path)
+    assert "another data type" in caught.value.hint
+
+
+def test_a_recurrent_layer_of_float64_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    import keras
+
+    value = keras.Input((5, 3), dtype="float64")
+    upload = save_keras(keras.Model(value, keras.layers.LSTM(4, dtype="float64")(value)), tmp_path)
+    with pytest.raises(UnsupportedModelError, match="does not support double") as caught:
+        convert(upload, "keras", tmp_path)
+    assert caught.value.hint.startswith("Save the model in float32")
