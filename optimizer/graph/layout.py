@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from optimizer.graph.rewriter import single_use
 from optimizer.graph.sizes import Size, elements, order_of, shape, target_from
@@ -24,8 +24,23 @@ if TYPE_CHECKING:
 
 MOVES = ("Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 Sizes = tuple[Size, ...]
-Step = tuple[str, tuple[int, ...]]
-"""Reshape with its target, or Transpose with its order."""
+
+
+class Step(NamedTuple):
+    """A Reshape or Transpose."""
+
+    op_type: str
+    numbers: tuple[int, ...]
+    """Its target, or its order."""
+    units: int = 0
+    """Axes of size 1 that a Transpose has among those that it moves: ONNX Runtime takes 24 us for
+    [1, 1, 82, 128] -> [1, 128, 82, 1], 2 us for [1, 82, 128] -> [1, 128, 82]."""
+
+
+def transposed(given: Sizes, order: Sequence[int]) -> Step:
+    """A Transpose of a value of these sizes."""
+    kept = next((place for place, axis in enumerate(order) if place != axis), len(given))
+    return Step("Transpose", tuple(order), given[kept:].count(Size(1)))
 
 
 @dataclass(eq=False)
@@ -93,7 +108,7 @@ class Layout:
         return tuple(piece.size for piece in self.axes[axis])
 
     def steps(self) -> list[Step] | None:
-        """The fewest operators that do the same, a Transpose last where there is a choice."""
+        """The fewest operators that do the same; a Transpose last in a tie."""
         final = self.sizes()
         order = _flat(self.axes)
         if order == _flat(self.source):
@@ -104,7 +119,7 @@ class Layout:
             self._transpose_first(final),
             self._blocks(final),
         )
-        return min((way for way in ways if way is not None), key=len, default=None)
+        return min((way for way in ways if way is not None), key=cost, default=None)
 
     def _transpose_alone(self) -> list[Step] | None:
         """Where the axes of the value are those of the source."""
@@ -116,7 +131,7 @@ class Layout:
                 return None
             left.remove(number)
             order.append(number)
-        return None if left else [("Transpose", tuple(order))]
+        return None if left else [transposed(self.given, order)]
 
     def _transpose_last(self, final: Sizes) -> list[Step] | None:
         """Reshape, Transpose: where each axis of the value is in one piece in the source."""
@@ -126,7 +141,7 @@ class Layout:
         within = sorted(range(len(places)), key=places.__getitem__)
         between = tuple(final[axis] for axis in within)
         first = [] if between == self.given else reshape(self.given, between)
-        return None if first is None else [*first, ("Transpose", _inverse(within))]
+        return None if first is None else [*first, transposed(between, _inverse(within))]
 
     def _transpose_first(self, final: Sizes) -> list[Step] | None:
         """Transpose, Reshape: where each axis of the source is in one piece in the value."""
@@ -136,7 +151,7 @@ class Layout:
         order = sorted(range(len(places)), key=places.__getitem__)
         between = tuple(self.given[axis] for axis in order)
         last = [] if between == final else reshape(between, final)
-        return None if last is None else [("Transpose", tuple(order)), *last]
+        return None if last is None else [transposed(self.given, order), *last]
 
     def _blocks(self, final: Sizes) -> list[Step] | None:
         """Reshape, Transpose, Reshape: pieces that stay neighbours are one axis in between."""
@@ -150,11 +165,18 @@ class Layout:
                 blocks.append([piece])
         within = sorted(range(len(blocks)), key=lambda number: source.index(blocks[number][0]))
         sizes = tuple(_product(block) for block in blocks)
-        first = reshape(self.given, tuple(sizes[number] for number in within))
+        between = tuple(sizes[number] for number in within)
+        first = reshape(self.given, between)
         last = reshape(sizes, final)
         if first is None or last is None:
             return None
-        return [*first, ("Transpose", _inverse(within)), *last]
+        return [*first, transposed(between, _inverse(within)), *last]
+
+
+def cost(steps: Sequence[Step]) -> tuple[int, int, int]:
+    """Transposes, operators, and axes of size 1 that the Transposes move."""
+    transposes = [step for step in steps if step.op_type == "Transpose"]
+    return len(transposes), len(steps), sum(step.units for step in transposes)
 
 
 def _flat(axes: Sequence[Axis]) -> Axis:
@@ -189,7 +211,7 @@ def _inverse(order: Sequence[int]) -> tuple[int, ...]:
 def reshape(given: Sizes, wanted: Sizes) -> list[Step] | None:
     """A Reshape alone."""
     target = target_from(given, wanted)
-    return None if target is None else [("Reshape", tuple(target))]
+    return None if target is None else [Step("Reshape", tuple(target))]
 
 
 def is_move(node: ir.Node | None) -> bool:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.graph.layout import Layout, chain_above, is_move, layout, own_moves
+from optimizer.graph.layout import Layout, Step, chain_above, is_move, layout, own_moves
 from optimizer.graph.match import array, constant_operand, is_standard
 from optimizer.graph.rewriter import Builder, Rewrite, attribute, attributes_of, single_use
 from optimizer.graph.rewrites.moves import put
@@ -86,7 +86,7 @@ def _product_above(value: ir.Value | None) -> tuple[ir.Node | None, list[ir.Node
     return None, []
 
 
-def _behind(given: Sizes, flat: Sizes | None, node: ir.Node) -> list[tuple[str, tuple[int, ...]]] | None:
+def _behind(given: Sizes, flat: Sizes | None, node: ir.Node) -> list[Step] | None:
     """What is left of the move behind a product, where it parts the joint axis again."""
     found, sizes = Layout(given), shape(node.outputs[0])
     if flat is None or sizes is None or not found.regroup((elements(given[:-2]), *given[-2:])):

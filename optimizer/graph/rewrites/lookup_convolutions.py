@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.graph.infer_sizes import axes_of
+from optimizer.graph.layout import chain_above, layout
 from optimizer.graph.match import array, is_standard
 from optimizer.graph.rewriter import Builder, LeftAsItIs, Rewrite, attribute, automatic_padding, single_use
-from optimizer.graph.sizes import fixed, order_of, shape
+from optimizer.graph.sizes import fixed
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -86,36 +86,19 @@ def _source(value: ir.Value | None) -> tuple[ir.Node, int, int] | None:
     Returns:
         The Gather, the axis of steps, and the rank of the image.
     """
-    moves: list[ir.Node] = []
-    while value is not None:
-        node = value.producer()
-        if is_standard(node, "Gather") and node is not None:
-            axes = _moved(node, moves[::-1])
-            if axes is None or axes[:2] != ["sample", "channel"] or axes.count("") != len(axes) - 3:
-                return None
-            return (node, axes.index("step"), len(axes)) if len(axes) in (3, 4) else None
-        if node is None or not any(is_standard(node, kind) for kind in ("Transpose", "Unsqueeze")):
-            return None
-        moves.append(node)
-        value = node.inputs[0]
-    return None
-
-
-def _moved(gather: ir.Node, moves: list[ir.Node]) -> list[str] | None:
-    """What each axis is after the moves."""
-    if len(shape(gather.inputs[1]) or ()) != 2 or attribute(gather, "axis", 0) != 0:
+    chain = chain_above(value)
+    gather = chain[0].inputs[0].producer() if chain and chain[0].inputs[0] is not None else None
+    if gather is None or not is_standard(gather, "Gather") or attribute(gather, "axis", 0) != 0:
         return None
-    axes = ["sample", "step", "channel"]
-    for move in moves:
-        if move.op_type == "Transpose":
-            axes = [axes[place] for place in order_of(move)]
-        else:
-            new = axes_of(move)
-            if new is None:
-                return None
-            rest = iter(axes)
-            axes = ["" if place in new else next(rest) for place in range(len(axes) + len(new))]
-    return axes
+    image = layout(chain)
+    if image is None or len(image.source) != 3 or len(image.axes) not in (3, 4):
+        return None
+    samples, steps, channels = image.source
+    if image.axes[:2] != [samples, channels] or image.axes[2:].count(steps) != 1 or not steps:
+        return None
+    if len(image.axes) == 4 and [] not in image.axes[2:]:
+        return None
+    return gather, image.axes.index(steps, 2), len(image.axes)
 
 
 def _taps(node: ir.Node, axis: int, rank: int) -> _Taps | None:

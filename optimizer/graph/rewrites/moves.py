@@ -6,7 +6,7 @@
     Reshape(Transpose(Unsqueeze(Reshape(x))))  ->  at most Reshape, Transpose, Reshape
 
 A chain is replaced where it has fewer Transposes and no more operators, or fewer operators and no more
-Transposes. `optimizer.graph.layout` has the argument.
+Transposes, or as many of both, but moving fewer axes of size 1. `optimizer.graph.layout` has the argument.
 """
 
 from __future__ import annotations
@@ -14,9 +14,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from optimizer.graph.layout import MOVES, Step, chain_above, is_move, layout, own_moves, reshape
+from optimizer.graph.layout import (
+    MOVES,
+    Step,
+    chain_above,
+    cost,
+    is_move,
+    layout,
+    own_moves,
+    reshape,
+    transposed,
+)
 from optimizer.graph.rewriter import Builder, Rewrite
-from optimizer.graph.sizes import shape
+from optimizer.graph.sizes import order_of, shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -33,7 +43,7 @@ def _collapse(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
         steps = _steps(chain[start:])
         if steps is None:
             continue
-        if _is_less(steps, chain[start:], own) and (best is None or _cost(steps) < _cost(best[0])):
+        if _is_less(steps, chain[start:], own) and (best is None or cost(steps) < cost(best[0])):
             best = steps, chain[start].inputs[0]
     return None if best is None or best[1] is None else [put(best[0], best[1], build)]
 
@@ -53,11 +63,11 @@ def _steps(chain: Sequence[ir.Node]) -> list[Step] | None:
 
 def _is_less(steps: Sequence[Step], chain: Sequence[ir.Node], own: int) -> bool:
     """Whether the steps are less than what goes; as much is well where a shared move is left behind."""
-    goes = [node.op_type for node in chain[-own:]]
-    transposes, fewer = goes.count("Transpose"), [op for op, _ in steps].count("Transpose")
-    if len(steps) > len(goes) or fewer > transposes:
+    transposes, moves, units = cost([_step(node) for node in chain[-own:]])
+    fewer, moves_left, units_left = cost(steps)
+    if moves_left > moves or fewer > transposes:
         return False
-    if len(steps) < len(goes) or fewer < transposes:
+    if moves_left < moves or fewer < transposes or units_left < units:
         return True
     if len(chain) <= own:
         return False
@@ -65,17 +75,20 @@ def _is_less(steps: Sequence[Step], chain: Sequence[ir.Node], own: int) -> bool:
     return not shared.is_graph_output() and all(is_move(use.node) for use in shared.uses())
 
 
-def _cost(steps: Sequence[Step]) -> tuple[int, int]:
-    return [op for op, _ in steps].count("Transpose"), len(steps)
+def _step(node: ir.Node) -> Step:
+    sizes = shape(node.inputs[0])
+    if node.op_type == "Transpose" and sizes is not None:
+        return transposed(sizes, order_of(node))
+    return Step(node.op_type, ())
 
 
 def put(steps: Sequence[Step], value: ir.Value, build: Builder) -> ir.Value:
     """Build the steps behind a value."""
-    for op_type, numbers in steps:
-        if op_type == "Transpose":
-            value = build("Transpose", value, perm=list(numbers))
+    for step in steps:
+        if step.op_type == "Transpose":
+            value = build("Transpose", value, perm=list(step.numbers))
         else:
-            value = build("Reshape", value, build.constant(list(numbers)))
+            value = build("Reshape", value, build.constant(list(step.numbers)))
     return value
 
 

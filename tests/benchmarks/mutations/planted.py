@@ -192,6 +192,7 @@ MUTATIONS = [
         "test_moves",
         ("return tuple(sorted(range(len(order)), key=order.__getitem__))", "return tuple(order)"),
         ("piece, behind = self._cut(", "behind, piece = self._cut("),
+        ("given[kept:].count(Size(1))", "0"),
         ("if before is not None and source.index(piece) == source.index(before) + 1:",
          "if before is not None:"),
         ("if order[start : start + len(axis)] != axis:", "if False:"),
@@ -287,7 +288,7 @@ MUTATIONS = [
         ("weight[:1, :1].size == 1 and", "weight.shape[-1] < 9 and"),
         ("last, first.reshape(first.shape[:2])), node", "last, first.reshape(first.shape[:2])), before"),
         ('attribute(layer, "group", 1) == 1', "True"),
-        ("or not is_plain_gemm(layer)", ""),
+        ("if before.graph is not node.graph:", "if False:"),
         ("weight.T if attribute", "weight if attribute"),
     ),
 ]  # fmt: skip

@@ -27,7 +27,7 @@ class Case:
     stride: int = 1
     dilation: int = 1
     layout: str = "height 1"
-    """height 1, width 1, or three axes."""
+    """height 1, width 1, reshaped to that, or three axes."""
     bias: bool = True
     kind: str = "int32"
     steps: str = str(STEPS)
@@ -39,18 +39,18 @@ class Case:
         attributes = {
             "height 1": f"dilations = [1, {d}], strides = [1, {s}], pads = [0, {p}, 0, {q}]",
             "width 1": f"dilations = [{d}, 1], strides = [{s}, 1], pads = [{p}, 0, {q}, 0]",
+            "reshaped": f"dilations = [{d}, 1], strides = [{s}, 1], pads = [{p}, 0, {q}, 0]",
             "three axes": f"dilations = [{d}], strides = [{s}], pads = [{p}, {q}]",
         }[self.layout]
         move = {
             "height 1": "wide = Unsqueeze (rows, one) image = Transpose <perm = [0, 3, 1, 2]> (wide)",
             "width 1": "turned = Transpose <perm = [0, 2, 1]> (rows) image = Unsqueeze (turned, three)",
+            "reshaped": "turned = Transpose <perm = [0, 2, 1]> (rows) image = Reshape (turned, apart)",
             "three axes": "image = Transpose <perm = [0, 2, 1]> (rows)",
         }[self.layout]
-        result = {"height 1": f"{OUT}, 1, m", "width 1": f"{OUT}, m, 1", "three axes": f"{OUT}, m"}[
-            self.layout
-        ]
+        result = {"height 1": f"{OUT}, 1, m", "three axes": f"{OUT}, m"}.get(self.layout, f"{OUT}, m, 1")
         return f"""g ({self.kind}[batch, {self.steps}] i) => (float[batch, {result}] y)
-            <int64[1] one = {{1}}, int64[1] three = {{3}}>
+            <int64[1] one = {{1}}, int64[1] three = {{3}}, int64[4] apart = {{0, 0, -1, 1}}>
             {{ rows = Gather <axis = 0> (table, i)
                {move}
                c = Conv <{attributes}> (image, w{", b" * self.bias})
@@ -58,10 +58,10 @@ class Case:
 
     def weights(self) -> dict[str, Array]:
         """The table and the kernel."""
-        kernel = {"height 1": (1, self.taps), "width 1": (self.taps, 1), "three axes": (self.taps,)}
+        kernel = {"height 1": (1, self.taps), "three axes": (self.taps,)}
         return {
             "table": normal(ROWS, CHANNELS, seed=1),
-            "w": 0.1 * normal(OUT, CHANNELS, *kernel[self.layout], seed=2),
+            "w": 0.1 * normal(OUT, CHANNELS, *kernel.get(self.layout, (self.taps, 1)), seed=2),
         } | ({"b": normal(OUT, seed=3)} if self.bias else {})
 
     def model(self) -> onnx.ModelProto:
@@ -75,7 +75,7 @@ def feed(case: Case, batch: int = 3) -> dict[str, Array]:
     return {"i": low.astype(np.int32 if case.kind == "int32" else np.int64)}
 
 
-@pytest.mark.parametrize("layout", ["height 1", "width 1", "three axes"])
+@pytest.mark.parametrize("layout", ["height 1", "width 1", "reshaped", "three axes"])
 @pytest.mark.parametrize(
     "case",
     [
