@@ -35,6 +35,7 @@ def rewritten(proto: onnx.ModelProto, *rewrites: Rewrite, times: int = 1) -> onn
     before = proto.SerializeToString(deterministic=True)
     after, report = rewrite(proto, rewrites)
     assert report.applied[rewrites[-1].name] == times, (report.applied, report.left)
+    assert not [left for left in report.left.values() if left.reason.startswith("it failed")]
     assert proto.SerializeToString(deterministic=True) == before
     onnx.checker.check_model(after)
     again, second = rewrite(after, rewrites)
@@ -49,6 +50,7 @@ def assert_left(proto: onnx.ModelProto, *rewrites: Rewrite) -> None:
     """The last rewrite does not fit."""
     _, report = rewrite(proto, rewrites)
     assert report.applied[rewrites[-1].name] == 0
+    assert not [left for left in report.left.values() if left.reason.startswith("it failed")]
 
 
 def assert_same(before: onnx.ModelProto, after: onnx.ModelProto, *feeds: Mapping[str, Array]) -> None:

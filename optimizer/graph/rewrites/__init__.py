@@ -32,6 +32,7 @@ from optimizer.graph.rewrites.reshapes import (
     ELIMINATE_RESHAPES_AROUND_MATMUL,
     FOLD_RESHAPE_TARGET,
     FOLD_SIZE,
+    RAISE_SIZE,
 )
 from optimizer.graph.rewrites.rms_normalization import FUSE_RMS_NORMALIZATION
 from optimizer.graph.rewrites.rows import UNFOLD_ROWS
@@ -48,6 +49,7 @@ REWRITES: tuple[Rewrite, ...] = (
     FUSE_ANY,
     # Shapes first: what stands between two operators hides their pattern.
     FOLD_SIZE,
+    RAISE_SIZE,
     FOLD_RESHAPE_TARGET,
     FUSE_UPSAMPLING,
     COLLAPSE_MOVES,

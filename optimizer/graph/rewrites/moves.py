@@ -88,7 +88,7 @@ def put(steps: Sequence[Step], value: ir.Value, build: Builder) -> ir.Value:
         if step.op_type == "Transpose":
             value = build("Transpose", value, perm=list(step.numbers))
         else:
-            value = build("Reshape", value, build.constant(list(step.numbers)))
+            value = build(step.op_type, value, build.constant(list(step.numbers)))
     return value
 
 

@@ -78,14 +78,12 @@ def _parameters(layer: ir.Node) -> tuple[Array, Array | None] | None:
     if layer.op_type in _DENSE:
         weight, bias = weight_and_bias(layer) or (None, None)
         known = weight is not None and weight.ndim == 2
+    elif layer.op_type != "Conv":
+        return None
     else:
         weight, given = array(layer.inputs[1]), layer.inputs[2] if len(layer.inputs) > 2 else None
         bias = array(given)
-        known = (
-            layer.op_type == "Conv"
-            and attribute(layer, "group", 1) == 1
-            and (given is None) == (bias is None)
-        )
+        known = attribute(layer, "group", 1) == 1 and (given is None) == (bias is None)
     if weight is None or not known or weight.dtype not in (np.float32, np.float64):
         return None
     if bias is not None and layer.op_type != "Conv":

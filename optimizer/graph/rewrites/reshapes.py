@@ -1,10 +1,12 @@
 """Sizes and targets of Reshape that are known, and rows that a product does without.
 
     Gather(Shape(x), i), Slice alike   ->  constant                 where the sizes of these axes are fixed
+    Gather(Shape(move(x)), i)          ->  Gather(Shape(x), j)      where x has the same free sizes
     Reshape(x, computed)               ->  Reshape(x, constant)     free sizes: copied (0), or the rest (-1)
     Reshape(MatMul(Reshape(x, [-1, k]), W), [..., n])  ->  MatMul(x, W)
 
-TensorFlow computes targets from the batch size (Shape, Gather, Concat, ...), of which nothing is left.
+TensorFlow computes targets from the batch size (Shape, Gather, Concat, ...), of which nothing is left. A size
+that is read from what was moved would keep the move.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from optimizer.graph.layout import chain_above
 from optimizer.graph.match import array, is_standard
 from optimizer.graph.rewriter import Builder, Rewrite
 from optimizer.graph.sizes import Size, integers, reshaped, shape, target_from
@@ -34,6 +37,19 @@ def _fold_size(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
         return None
     numbers = np.array([size.factor for size in found], value.dtype.numpy())
     return [build.constant(numbers if sizes else numbers.reshape(()))]
+
+
+def _raise_size(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
+    read = node.inputs[0].producer() if node.inputs[0] is not None else None
+    if not is_standard(read, "Shape") or read is None or read.attributes:
+        return None
+    chain = chain_above(read.inputs[0])
+    given, found = shape(chain[0].inputs[0]) if chain else None, integers(node.outputs[0])
+    if given is None or not found or any(not size.symbols or size not in given for size in found):
+        return None
+    axes, sizes = np.array([given.index(size) for size in found]), shape(node.outputs[0])
+    places = build.constant(axes if sizes else axes.reshape(()))
+    return [build("Gather", build("Shape", chain[0].inputs[0]), places, axis=0)]
 
 
 def _fold_target(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
@@ -71,6 +87,7 @@ def _through_matmul(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
 
 
 FOLD_SIZE = Rewrite("fold_size", frozenset({"Gather", "Shape", "Slice", "Squeeze"}), _fold_size)
+RAISE_SIZE = Rewrite("raise_size", frozenset({"Gather"}), _raise_size)
 FOLD_RESHAPE_TARGET = Rewrite("fold_reshape_target", frozenset({"Reshape"}), _fold_target)
 ELIMINATE_RESHAPES_AROUND_MATMUL = Rewrite(
     "eliminate_reshapes_around_matmul", frozenset(_MOVES), _through_matmul

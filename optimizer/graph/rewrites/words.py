@@ -46,6 +46,7 @@ _WORDS = {
     "insert_exponential_into_mish": "a Mish is computed from one exponential",
     "insert_partial_maximum": "a maximum along steps is taken in parts, which runs faster",
     "join_products": "two Dense layers or convolutions with nothing between them became one",
+    "raise_size": "a free size is read before a value is moved, so that the move may go",
     "raise_elementwise": "an operator by element went before the moves in front of it, to the layer that it "
     "belongs to",
     "reduce_squeezed": "a reduction took over the axes that were squeezed before it",

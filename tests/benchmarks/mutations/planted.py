@@ -170,6 +170,7 @@ MUTATIONS = [
         ("if any(size.symbols for size in found):", "if False:"),
         ("numbers if sizes else numbers.reshape(())", "numbers"),
         ('value.dtype.name not in ("INT32", "INT64")', 'value.dtype.name == "INT32"'),
+        ("given.index(size) for size in found", "len(given) - 1 - given.index(size) for size in found"),
     ),
     *planted(
         "reshapes.py",
@@ -283,7 +284,7 @@ MUTATIONS = [
         ("by_input = last[0].T", "by_input = -last[0].T"),
         ("if any(pads) or automatic_padding", "if automatic_padding"),
         ('automatic_padding(node) not in ("NOTSET", "VALID")', "False"),
-        ("weight.size > first[0].size + last[0].size", "False"),
+        ("size > first.size + last.size", "False"),
         ("size == 1 and not moves", "size == 1"),
         ("weight[:1, :1].size == 1 and", "weight.shape[-1] < 9 and"),
         ("last, first.reshape(first.shape[:2])), node", "last, first.reshape(first.shape[:2])), before"),

@@ -7,8 +7,7 @@ import onnx
 import pytest
 from rewrite_cases import assert_left, assert_same, normal, operators, proto_of, rewritten
 
-from optimizer.graph.rewrites.reshapes import FOLD_SIZE
-from optimizer.graph.unused import remove_unused
+from optimizer.graph.rewrites.reshapes import FOLD_SIZE, RAISE_SIZE
 
 NUMBERS = {
     "one": np.array(1),
@@ -85,14 +84,63 @@ def test_a_size_that_is_free_or_no_integer_is_left(read: str, shape: str, sizes:
     assert_left(model(read, shape, sizes), FOLD_SIZE)
 
 
-def test_a_branch_that_gives_what_is_around_it_keeps_an_output_of_its_own() -> None:
-    text = """g (float[n] x, bool c) => (float[n] y) {
-        a = Relu (x)
-        y = If (c) <then_branch = t () => (float[n] p) { p = Identity (a) },
-                    else_branch = e () => (float[n] q) { q = Neg (a) }>
-    }"""
-    before = proto_of(text, {})
-    after = remove_unused(before)
-    onnx.checker.check_model(after)
-    for chosen in (True, False):
-        assert_same(before, after, {"x": normal(4), "c": np.array(chosen)})
+MOVES = {
+    "turned": ("m = Transpose <perm = [1, 0, 2]> (x)", "[n, b, 5]", {0: 1, 1: 0}),
+    "channels first": ("m = Transpose <perm = [0, 2, 1]> (x)", "[b, 5, n]", {0: 0, 2: 1}),
+    "unsqueezed": ("m = Unsqueeze (x, at_1)", "[b, 1, n, 5]", {0: 0, 2: 1}),
+    "joined": ("m = Reshape (x, rest)", "[b, k]", {0: 0}),
+    "twice": (
+        "t = Transpose <perm = [1, 0, 2]> (x) \n m = Unsqueeze (t, at_0)",
+        "[1, n, b, 5]",
+        {1: 1, 2: 0},
+    ),
+}
+
+
+def moved(move: str, places: list[int], index: str = "", head: str = "m") -> onnx.ModelProto:
+    """Sizes of what was moved, and what was moved."""
+    steps, _, _ = MOVES[move]
+    kind = f"[{len(places)}]" if not index else ""
+    text = f"""g (float[b, n, 5] x) => (int64{kind} y, float z)
+        {{ {steps} \n s = Shape ({head}) \n k = Gather <axis = 0> (s, i)
+           y = Neg (k) \n z = ReduceSum <keepdims = 0> (m) }}"""
+    words = text.replace("(", " ").replace(")", " ").replace(",", " ").split()
+    weights = NUMBERS | {"rest": np.array([0, -1]), "i": np.array(places if not index else places[0])}
+    return proto_of(text, {name: value for name, value in weights.items() if name in words})
+
+
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("kind", ["one", "scalar", "from the end", "several", "the same twice"])
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_free_size_is_read_before_the_move(move: str, kind: str, place: int) -> None:
+    axes = MOVES[move][2]
+    rank = MOVES[move][1].count(",") + 1
+    one = list(axes)[place]
+    places = {
+        "one": [one],
+        "scalar": [one],
+        "from the end": [one - rank],
+        "several": list(axes)[::-1],
+        "the same twice": [one, one],
+    }[kind]
+    before = moved(move, places, "scalar" if kind == "scalar" else "")
+    after = rewritten(before, RAISE_SIZE)
+    assert next(node.input[0] for node in after.graph.node if node.op_type == "Shape") == "x"
+    assert_same(before, after, {"x": normal(2, 3, 5)}, {"x": normal(1, 7, 5)})
+
+
+@pytest.mark.parametrize(
+    ("move", "places"),
+    [
+        *(("turned", places) for places in ([2], [0, 2], [-1])),
+        *(("channels first", places) for places in ([1], [0, 1])),
+        *(("unsqueezed", places) for places in ([1], [3], [0, 1, 2])),
+        *(("joined", places) for places in ([1], [0, 1])),
+    ],
+)
+def test_a_size_that_is_fixed_or_made_by_the_move_is_not_read_before(move: str, places: list[int]) -> None:
+    assert_left(moved(move, places), RAISE_SIZE)
+
+
+def test_a_size_of_what_was_computed_is_not_read_before() -> None:
+    assert_left(moved("turned", [0], head="x"), RAISE_SIZE)
