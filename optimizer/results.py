@@ -55,7 +55,7 @@ class Parity(Options):
     batch_sizes: tuple[int, ...]
     outputs: tuple[OutputParity, ...]
     note: str = ""
-    """Why only one batch size was compared, why a weaker test applies, or how else the upload ran."""
+    """Why only one batch size was compared, or why a weaker test applies."""
 
 
 class Conversion(Options):

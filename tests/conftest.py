@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import real_inputs
 
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # as the convert stage has it, before any test imports TensorFlow
+
 
 @pytest.fixture(scope="session", autouse=True)
 def machine_lock_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -103,6 +104,9 @@ def _clear(workspace: Workspace) -> None:
 def _prepare_environment(format: Format) -> None:
     """Settings that TensorFlow reads when it is imported."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # oneDNN keeps the memory of every weight that was freed, and its fusions take max(x, a x) for LeakyRelu
+    # whatever a is.
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
     if format in ("keras2", "keras2_h5") and "tensorflow" not in sys.modules:
         os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
@@ -130,7 +134,9 @@ def _prepare(upload: Path, format: Format, workspace: Workspace, goal: Goal) -> 
         return prepare_checkpoint(upload, workspace, goal.outputs)
     from optimizer.convert.loaders.keras import prepare_keras
 
-    return prepare_keras(upload, format, workspace, goal.outputs)
+    prepared = prepare_keras(upload, format, workspace, goal.outputs)
+    gc.collect()  # the Keras model is a cycle, whose weights would stay beside the SavedModel's
+    return prepared
 
 
 def _convert_and_prove(prepared: Prepared, request: _Request) -> Conversion:
@@ -245,9 +251,8 @@ def _write(proto: onnx.ModelProto, prepared: Prepared, request: _Request) -> tup
     except (InvalidModelError, UnsupportedModelError) as error:  # the converter's fault, not the upload's
         reason = first_line(error.__cause__ or error).rpartition("failed:")[2]  # without the path
         reason = reason.rpartition("NOT_IMPLEMENTED : ")[2].rstrip(".")
-        hint = "Hand in the model in another format, or in float32."
-        if isinstance(error, UnsupportedModelError):  # an operator without a kernel, a missing library
-            hint = error.hint
+        broken = isinstance(error, InvalidModelError)  # else an operator lacks a kernel or its library
+        hint = "Hand in the model in another format, or in float32." if broken else error.hint
         raise UnsupportedModelError(
             f"ONNX Runtime does not load the converted model: {reason}.", hint=hint
         ) from error
@@ -267,11 +272,13 @@ def _prove(prepared: Prepared, session: Session, request: _Request) -> Conversio
     import onnx
 
     from optimizer.convert.naming import fix_batch, rename_first_axis
+    from optimizer.convert.parity.original import load_original
     from optimizer.convert.parity.parity import prove_parity
 
     workspace, samples = request.workspace, request.samples
     dataset = None if samples is None else open_dataset(samples, session.inputs, session.outputs)
-    proof = prove_parity(workspace.original, session, prepared, dataset)
+    original = load_original(workspace.original, prepared.runtime, prepared.signature)
+    proof = prove_parity(original, session, prepared, dataset)
     if proof.unbatched or proof.fixed_batch is not None:
         proto = onnx.load(str(workspace.converted), load_external_data=False)
         rename_first_axis(proto, proof.unbatched)

@@ -126,18 +126,6 @@ def _zeros(spec: TensorSpec, batch: int) -> NDArray[Any]:
     return np.full(shape, "", object) if spec.dtype == "object" else np.zeros(shape, spec.dtype)
 
 
-def load_unfused(path: Path, signature: str) -> Original:
-    """Load a SavedModel that TensorFlow runs operator by operator, as it does in eager mode.
-
-    For the whole process: the remapper of its graph optimizer is off from now on. That takes max(x, a x) for
-    LeakyRelu whatever a is, which holds for a <= 1 alone.
-    """
-    import tensorflow as tf
-
-    tf.config.optimizer.set_experimental_options({"remapping": False})
-    return SavedModelOriginal(path, signature)
-
-
 def load_original(path: Path, runtime: Runtime, signature: str, threads: int | None = None) -> Original:
     """Load a prepared upload; see `open_original`."""
     if runtime == "TFLite":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 
 from optimizer.convert.parity.comparison import Run, compare
-from optimizer.convert.parity.original import Original, load_original, load_unfused
+from optimizer.convert.parity.original import Original
 from optimizer.convert.prepared import Prepared
 from optimizer.data import SCALES, Dataset, GeneratedDataset, is_too_small
 from optimizer.errors import InvalidDataError, OptimizerError, ToolError, UnsupportedModelError
@@ -46,37 +45,19 @@ class _Attempt:
     reason: str = ""
 
 
-def prove_parity(path: Path, session: Session, prepared: Prepared, samples: Dataset | None) -> Proof:
-    """Run the upload and the converted model on the same inputs, and compare.
-
-    Where a TensorFlow model differs, TensorFlow's fusions may be wrong: it runs again without them.
+def prove_parity(original: Original, session: Session, prepared: Prepared, samples: Dataset | None) -> Proof:
+    """Run both on the same inputs, at two batch sizes where both accept them, and compare.
 
     Args:
-        path: The prepared upload.
+        original: The upload in its own runtime.
         session: The converted model.
-        prepared: The upload's runtime, how it rounds, and in which precision it computes.
+        prepared: How the upload rounds, and in which precision it computes.
         samples: The user's inputs; None generates some that fit the model's input specs.
 
     Raises:
         UnsupportedModelError: Naming the output that differs, by how much, and on how many inputs; or if
             one of the two does not run at all.
     """
-    try:
-        return _prove(load_original(path, prepared.runtime, prepared.signature), session, prepared, samples)
-    except UnsupportedModelError as error:
-        if prepared.runtime != "TensorFlow":
-            raise
-        try:
-            proof = _prove(load_unfused(path, prepared.signature), session, prepared, samples)
-        except OptimizerError:
-            raise error from None
-        why = "TensorFlow's fusions change what the upload computes, so that it was compared without them"
-        note = "; ".join(filter(None, (proof.parity.note, why)))
-        return replace(proof, parity=proof.parity.model_copy(update={"note": note}))
-
-
-def _prove(original: Original, session: Session, prepared: Prepared, samples: Dataset | None) -> Proof:
-    """Compare at two batch sizes where both accept them; see `prove_parity`."""
     has_texts = any(spec.dtype == "object" for spec in session.inputs)
     made_up = GeneratedDataset(session.inputs, _TEXTS if has_texts else _SAMPLES, words=prepared.words)
     for scale in SCALES:

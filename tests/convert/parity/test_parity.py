@@ -26,14 +26,15 @@ EXACT = Prepared("ONNX Runtime")
 
 
 def prove(folder: Path, original: str, converted: str, samples: Path | None = None) -> Proof:
+    sessions = []
     for name, text in (("original", original), ("converted", converted)):
         path = folder / f"{name}.onnx"
         path.write_bytes(onnx.parser.parse_model(HEAD + text).SerializeToString())
-    session = open_session(path)
+        sessions.append(open_session(path))
     dataset = None
     if samples is not None:
-        dataset = open_dataset(samples, session.inputs, session.outputs)
-    return prove_parity(folder / "original.onnx", session, EXACT, dataset)
+        dataset = open_dataset(samples, sessions[1].inputs, sessions[1].outputs)
+    return prove_parity(sessions[0], sessions[1], EXACT, dataset)
 
 
 def pair(ours: object, theirs: object) -> Run:
