@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 import sys
@@ -10,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optimizer.convert.cycles import free_model
 from optimizer.convert.prepared import Prepared
 from optimizer.data import open_dataset
 from optimizer.errors import (
@@ -135,7 +135,7 @@ def _prepare(upload: Path, format: Format, workspace: Workspace, goal: Goal) -> 
     from optimizer.convert.loaders.keras import prepare_keras
 
     prepared = prepare_keras(upload, format, workspace, goal.outputs)
-    gc.collect()  # the Keras model is a cycle, whose weights would stay beside the SavedModel's
+    free_model(upload)
     return prepared
 
 
@@ -178,6 +178,7 @@ def _convert(prepared: Prepared, request: _Request, *, exact: bool = False) -> t
         )
     except NoConverterError as error:
         raise with_keras_lines(error, prepared.layers) from error.__cause__
+    free_model(workspace.original)
     rounds = expose_dynamic_kernels(proto, exact=exact)
     if unpacks_four_bits(workspace.original):
         rounds |= keep_four_bits(proto, exact=exact)

@@ -109,12 +109,18 @@ def _save(model: Any, folder: Path, asked: Sequence[str] = ()) -> tuple[str, ...
         return dict(zip(outputs, keras.tree.flatten(results), strict=True))
 
     archive = keras.export.ExportArchive()
-    archive.track(called)
+    if _has_tables(called):  # what is tracked is written once more, besides the variables that `serve` reads
+        archive.track(called)
     arguments = _lower(input_names)
     archive.add_endpoint(_SIGNATURE, serve, _specs(arguments, [tensor for _, tensor in inputs]))
     archive.write_out(str(folder), verbose=False)
     write_argument_names(folder, dict(zip(arguments, input_names, strict=True)))
     return wanted
+
+
+def _has_tables(model: Any) -> bool:
+    found = tf.train.TrackableView(model).descendants()
+    return any(isinstance(each, tf.saved_model.experimental.TrackableResource) for each in found)
 
 
 def _save_legacy(model: Any, folder: Path, asked: Sequence[str] = ()) -> tuple[str, ...]:
