@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +70,7 @@ class DataWriter:
         """
         self._file.seek(-self._file.tell() % _ALIGNMENT, os.SEEK_CUR)
         offset = self._file.tell()
-        for piece in _pieces(content):
+        for piece in pieces_of(content):
             self._file.write(piece)
         return offset, self._file.tell() - offset
 
@@ -99,7 +99,8 @@ def data_writer(model: Path) -> Iterator[DataWriter]:
         writer.discard()
 
 
-def _pieces(content: NDArray[Any] | onnx_ir.TensorProtocol) -> Iterator[Any]:
+def pieces_of(content: NDArray[Any] | onnx_ir.TensorProtocol) -> Iterator[Any]:
+    """The bytes of a weight as a file holds them, some at a time."""
     import numpy as np
 
     if not isinstance(content, np.ndarray):
@@ -130,15 +131,15 @@ def point_to_data(tensor: onnx.TensorProto, location: str, offset: int, length: 
 
 
 @contextmanager
-def _hollow(graph_ir: onnx_ir.Model, least_bytes: int) -> Iterator[dict[str, onnx_ir.TensorProtocol]]:
-    """The model with names of values in a file for its large weights, for as long as the block runs."""
+def _hollow(graph_ir: onnx_ir.Model, names: Collection[str]) -> Iterator[dict[str, onnx_ir.TensorProtocol]]:
+    """The model with names of values in a file for some weights, for as long as the block runs."""
     import onnx_ir
 
     initializers = graph_ir.graph.initializers
     large = {
         name: value.const_value
         for name, value in initializers.items()
-        if value.const_value is not None and value.const_value.nbytes >= least_bytes
+        if name in names and value.const_value is not None
     }
     try:
         for name, tensor in large.items():
@@ -152,12 +153,23 @@ def _hollow(graph_ir: onnx_ir.Model, least_bytes: int) -> Iterator[dict[str, onn
 
 
 def to_light_proto(
-    graph_ir: onnx_ir.Model, least_bytes: int = LARGE_BYTES
+    graph_ir: onnx_ir.Model, names: Collection[str] | None = None
 ) -> tuple[onnx.ModelProto, dict[str, onnx_ir.TensorProtocol]]:
-    """The graph as protobuf, whose large weights are initializers without values; and those weights."""
+    """The graph as protobuf, whose large weights are initializers without values; and those weights.
+
+    Args:
+        graph_ir: The model.
+        names: Those of the main graph's weights; left out: all of 1 MiB and more.
+    """
     import onnx_ir
 
-    with _hollow(graph_ir, least_bytes) as large:
+    if names is None:
+        names = {
+            name
+            for name, value in graph_ir.graph.initializers.items()
+            if value.const_value is not None and value.const_value.nbytes >= LARGE_BYTES
+        }
+    with _hollow(graph_ir, names) as large:
         proto = onnx_ir.to_proto(graph_ir)
     inline(proto, graph_ir, set(large))
     return proto, large
@@ -181,11 +193,13 @@ def inline(proto: onnx.ModelProto, graph_ir: onnx_ir.Model, kept: set[str]) -> N
             tensor.raw_data = value.tobytes()
 
 
-def withhold(graph_ir: onnx_ir.Model) -> tuple[onnx.ModelProto, dict[str, onnx_ir.TensorProtocol]]:
-    """The graph as protobuf with its large weights among the inputs, and those weights."""
+def withhold(
+    graph_ir: onnx_ir.Model, names: Collection[str] | None = None
+) -> tuple[onnx.ModelProto, dict[str, onnx_ir.TensorProtocol]]:
+    """The graph as protobuf with large weights among the inputs, and those weights; as `to_light_proto`."""
     from onnx import helper
 
-    proto, large = to_light_proto(graph_ir)
+    proto, large = to_light_proto(graph_ir, names)
     small = [tensor for tensor in proto.graph.initializer if tensor.name not in large]
     kept = [value for value in proto.graph.input if value.name not in large]
     del proto.graph.initializer[:]

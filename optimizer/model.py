@@ -6,19 +6,23 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from optimizer.errors import InvalidModelError, UnsupportedModelError
 from optimizer.external_data import (
+    LARGE_BYTES,
     PROTO_BYTES,
     data_file,
     inline,
     model_files,
+    to_light_proto,
     weight_bytes,
     write_with_data,
 )
+from optimizer.protobuf_stream import stream
 from optimizer.rewriting import AppliedRewrite, LeftNode
 
 if TYPE_CHECKING:
@@ -98,12 +102,36 @@ def load_model(path: Path) -> Model:
     try:
         onnx.checker.check_model(str(path))
         loaded = onnx_ir.load(path)
+        _take_out_weights(loaded)
     except Exception as error:  # onnx raises protobuf's, its own and OSError
         raise InvalidModelError(
             f"{path.name} is not a valid ONNX model: {first_line(error)}.",
             hint="Export the model again, or check that the download is complete.",
         ) from error
     return Model(loaded)
+
+
+def _take_out_weights(graph_ir: onnx_ir.Model) -> None:
+    """Hold the weights as arrays, in place: each read of a protobuf's bytes is a copy of them.
+
+    Small tensors are copied, since one of them would keep the whole protobuf.
+    """
+    import onnx_ir
+
+    def taken(tensor: Any) -> Any:
+        if not isinstance(tensor, onnx_ir.TensorProtoTensor):
+            return tensor
+        if tensor.nbytes < LARGE_BYTES or tensor.dtype.bitwidth < 8:
+            return onnx_ir.from_proto(onnx_ir.to_proto(tensor))
+        return onnx_ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=tensor.name)
+
+    for graph in graph_ir.graphs():
+        for value in graph.initializers.values():
+            value.const_value = taken(value.const_value)
+        for node in graph:
+            for name, attribute in node.attributes.items():
+                if attribute.type == onnx_ir.AttributeType.TENSOR and not attribute.is_ref():
+                    node.attributes[name] = onnx_ir.AttrTensor(name, taken(attribute.as_tensor()))
 
 
 def save_model(model: Model, path: Path, largest_bytes: int = PROTO_BYTES) -> None:
@@ -118,7 +146,8 @@ def save_model(model: Model, path: Path, largest_bytes: int = PROTO_BYTES) -> No
     if model.weight_bytes > largest_bytes:
         write_atomically(path, write_with_data(model.graph_ir, path))
         return
-    write_atomically(path, model.to_proto().SerializeToString())
+    model.require_one_proto()
+    write_atomically(path, stream(*to_light_proto(model.graph_ir)))
     data_file(path).unlink(missing_ok=True)
 
 
@@ -139,12 +168,12 @@ def copy_model(source: Path, target: Path) -> None:
     write_atomically(target, proto.SerializeToString())
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it appears whole or not at all."""
+def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> None:
+    """Write a file, or its pieces, so that it appears whole or not at all."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            file.writelines((content,) if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)

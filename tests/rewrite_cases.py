@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
 from optimizer.evaluate import max_norm
-from optimizer.graph.rewriter import Rewrite, rewrite
+from optimizer.graph.light_graph import LightGraph
+from optimizer.graph.rewriter import Report, Rewrite
+from optimizer.graph.rewriter import rewrite as rewrite_graph
 from optimizer.graph.verify import open_proto
 
 Array = NDArray[Any]
@@ -25,6 +27,14 @@ def proto_of(text: str, weights: Mapping[str, Array], opset: int = 17) -> onnx.M
         proto.graph.initializer.append(numpy_helper.from_array(array, name))
     onnx.checker.check_model(proto)
     return proto
+
+
+def rewrite(
+    proto: onnx.ModelProto, rewrites: Sequence[Rewrite], highest_opset: int | None = None
+) -> tuple[onnx.ModelProto, Report]:
+    """`optimizer.graph.rewriter.rewrite` on a protobuf."""
+    graph, report = rewrite_graph(LightGraph(proto), rewrites, highest_opset)
+    return graph.proto, report
 
 
 def rewritten(proto: onnx.ModelProto, *rewrites: Rewrite, times: int = 1) -> onnx.ModelProto:

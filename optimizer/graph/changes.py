@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from optimizer.graph.layers import Layers
+from optimizer.graph.light_graph import LightGraph
 from optimizer.graph.rewriter import Left
 from optimizer.graph.rewrites.words import in_words
 from optimizer.graph.structure import all_graphs, all_nodes, true_inputs
 from optimizer.rewriting import AppliedRewrite, LeftNode
-
-if TYPE_CHECKING:
-    import onnx
 
 
 def rewritten_places(
@@ -45,19 +42,20 @@ def left_nodes(recognized: Mapping[str, Left], layers: Layers) -> tuple[LeftNode
     )
 
 
-def unused_inputs(proto: onnx.ModelProto, weights: Collection[str]) -> list[str]:
-    """A sentence for each input that nothing reads; `weights` are those inputs that are none."""
+def unused_inputs(graph: LightGraph) -> list[str]:
+    """A sentence for each input that nothing reads."""
+    proto = graph.proto
     read = {name for node in all_nodes(proto.graph) for name in node.input}
     read |= {value.name for graph in all_graphs(proto.graph) for value in graph.output}
-    read |= set(weights)  # of which one that is not read is left out
     unused = [value.name for value in true_inputs(proto.graph) if value.name not in read]
     return [f"Input {name} is read by no node; it stays, since callers feed it." for name in unused]
 
 
-def what_changed(before: onnx.ModelProto, after: onnx.ModelProto) -> tuple[str, ...]:
+def what_changed(before: LightGraph, after: LightGraph) -> tuple[str, ...]:
     """Sentences on what the second has that the first had not, and the other way round."""
-    sizes = before.ByteSize(), after.ByteSize()
-    operators = [Counter(node.op_type for node in all_nodes(proto.graph)) for proto in (before, after)]
+    sizes = before.size, after.size
+    both = (before, after)
+    operators = [Counter(node.op_type for node in all_nodes(graph.proto.graph)) for graph in both]
     gone = operators[0] - operators[1]
     counts = [counter.total() for counter in operators]
     changes = [f"{counts[0]} -> {counts[1]} nodes"] if counts[0] != counts[1] else []
@@ -69,7 +67,10 @@ def what_changed(before: onnx.ModelProto, after: onnx.ModelProto) -> tuple[str, 
     new = operators[1] - operators[0]
     if new:
         changes.append("put in their place " + ", ".join(f"{n} {name}" for name, n in sorted(new.items())))
-    weights = [sum(len(graph.initializer) for graph in all_graphs(proto.graph)) for proto in (before, after)]
+    weights = [
+        sum((len(inner.initializer) for inner in all_graphs(graph.proto.graph)), len(graph.weights))
+        for graph in both
+    ]
     if weights[0] != weights[1]:
         changes.append(f"{weights[0]} -> {weights[1]} constants")
     if sizes[0] != sizes[1]:

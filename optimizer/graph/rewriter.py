@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from optimizer.graph.builder import Builder as Builder  # given to rewrites, which take both from here
 from optimizer.graph.builder import inner_nodes, let_go
 from optimizer.graph.infer_sizes import infer_sizes
+from optimizer.graph.light_graph import LightGraph
 from optimizer.graph.structure import STANDARD_DOMAINS, at_opset
 from optimizer.model import first_line
 
@@ -71,36 +72,26 @@ class Report:
 
 
 def rewrite(
-    proto: onnx.ModelProto, rewrites: Sequence[Rewrite], highest_opset: int | None = None
-) -> tuple[onnx.ModelProto, Report]:
+    graph: LightGraph, rewrites: Sequence[Rewrite], highest_opset: int | None = None
+) -> tuple[LightGraph, Report]:
     """Apply rewrites until none fits; the operator set is raised as far as they need.
 
     Args:
-        proto: The model.
+        graph: The model.
         rewrites: In the order in which they are tried.
         highest_opset: The operator set is not raised above this; rewrites that need more do not apply.
 
     Returns:
         A new model, or the given one where nothing fits; and what was done, and left.
     """
-    import onnx_ir as ir
-
     rewrites = [each for each in rewrites if highest_opset is None or each.opset <= highest_opset]
-    model = ir.from_proto(proto)
+    model = graph.to_ir()
     report = apply_rewrites(model, rewrites)
-    if report.wanted_opset:
-        raised = _raised(proto, report.wanted_opset)
-        if raised is None:
-            return _written(model, proto, report), report
-        model = ir.from_proto(raised)
+    raised = _raised(graph.proto, report.wanted_opset) if report.wanted_opset else None
+    if raised is not None:
+        model = replace(graph, proto=raised).to_ir()
         report = apply_rewrites(model, rewrites)
-    return _written(model, proto, report), report
-
-
-def _written(model: ir.Model, proto: onnx.ModelProto, report: Report) -> onnx.ModelProto:
-    import onnx_ir as ir
-
-    return ir.to_proto(model) if report.applied else proto
+    return (graph.with_ir(model) if report.applied else graph), report
 
 
 def _raised(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto | None:

@@ -11,23 +11,20 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
 from optimizer.errors import InvalidDataError, OptimizerError, ToolError
-from optimizer.external_data import PROTO_BYTES, give_back, withhold
+from optimizer.external_data import PROTO_BYTES
 from optimizer.graph.changes import left_nodes, rewritten_places, unused_inputs, what_changed
 from optimizer.graph.layers import Layers
+from optimizer.graph.light_graph import LightGraph, lighten
 from optimizer.graph.narrow_weights import NarrowWeight, fold_narrow_weights, keep_narrow
 from optimizer.graph.rewriter import Left, Report, Rewrite, rewrite
 from optimizer.graph.rewrites import REWRITES
 from optimizer.graph.structure import fingerprint, name_nodes, opset
 from optimizer.graph.unused import remove_unused
-from optimizer.graph.verify import NotTheSameError, Values, Witness, check_same, restore_edges, witness
-from optimizer.model import Model, PassResult, first_line, from_proto
-
-if TYPE_CHECKING:
-    import onnx
+from optimizer.graph.verify import NotTheSameError, Witness, check_same, restore_edges, witness
+from optimizer.model import Model, PassResult, first_line
 
 _MAX_ROUNDS = 4
 _GROWTH_BYTES = 1 << 16
@@ -47,8 +44,8 @@ def simplify(model: Model, largest_bytes: int = PROTO_BYTES, highest_opset: int 
 
     Args:
         model: The model.
-        largest_bytes: Of a model with more weights than that the large ones are withheld from the tools,
-            which then fold nothing into them.
+        largest_bytes: Of a model with more weights than that the tools get none of the large ones, and fold
+            nothing into them; the rewrites do.
         highest_opset: The operator set is not raised above this; None: as far as a rewrite needs.
 
     Returns:
@@ -58,23 +55,14 @@ def simplify(model: Model, largest_bytes: int = PROTO_BYTES, highest_opset: int 
     Raises:
         OptimizerError: If ONNX Runtime cannot load the model.
     """
-    if model.weight_bytes <= largest_bytes:
-        return _simplified(model, model.to_proto(), {}, highest_opset)
-    proto, weights = withhold(model.graph_ir)
-    values = {name: tensor.numpy() for name, tensor in weights.items()}
-    result = _simplified(model, proto, values, highest_opset)
-    if result.model is model:
-        return result
-    return replace(result, model=Model(give_back(result.model.to_proto(), weights)))
-
-
-def _simplified(
-    model: Model, given: onnx.ModelProto, weights: Values, highest_opset: int | None
-) -> PassResult:
-    """Simplify a graph, its weights of few bits as constants where they can be stored so again."""
-    original, narrow = fold_narrow_weights(given)
+    heavy = model.weight_bytes > _LARGE_BYTES
+    given = lighten(
+        model.graph_ir, "all" if model.weight_bytes > largest_bytes else "layers" if heavy else "none"
+    )
+    folded, narrow = fold_narrow_weights(given.proto)
+    original = given.with_proto(folded) if narrow else given
     try:
-        expected = witness(original, weights)
+        expected = witness(original.proto, original.values())
     except (InvalidDataError, ToolError) as error:  # it loads, but rejects values that we can make up
         refusal = f"Nothing was simplified: the model does not run on generated inputs. {error.message}"
         return PassResult(model, (), (refusal,))
@@ -85,15 +73,15 @@ def _simplified(
     except _Refused as refused:
         refusals = [f"The computation of weights from fewer bits was left: {refused}."]
         original, cleaned = given, _cleaned(given, expected, highest_opset)
-        result, difference = cleaned.graph.proto, cleaned.difference
-    refusals = [*cleaned.refusals, *unused_inputs(result, weights), *refusals]
-    layers = Layers(original)
+        result, difference = cleaned.marked.graph, cleaned.difference
+    refusals = [*cleaned.refusals, *unused_inputs(result), *refusals]
+    layers = Layers(original.proto)
     nodes_left = left_nodes(cleaned.left, layers)
     if not cleaned.is_changed:
         return PassResult(model, (), tuple(refusals), left=nodes_left, made_up_scale=expected.scale)
-    name_nodes(result)  # so that keep_float can name them
+    name_nodes(result.proto)  # so that keep_float can name them
     return PassResult(
-        from_proto(result),
+        Model(result.to_ir()),
         what_changed(given, result),
         tuple(refusals),
         difference,
@@ -107,7 +95,7 @@ def _simplified(
 class _Cleaned:
     """A graph that no tool changes any more, and what they did."""
 
-    graph: _Marked
+    marked: _Marked
     is_changed: bool = False
     difference: float = 0.0
     """Largest max-norm difference of an output from the original."""
@@ -116,19 +104,19 @@ class _Cleaned:
     left: dict[str, Left] = field(default_factory=dict)
 
 
-def _cleaned(original: onnx.ModelProto, expected: Witness, highest_opset: int | None) -> _Cleaned:
+def _cleaned(original: LightGraph, expected: Witness, highest_opset: int | None) -> _Cleaned:
     """Let the tools change a graph, one after another, until none does any more."""
     cleaned = _Cleaned(_Marked.of(original))
-    start = cleaned.graph.mark
+    start = cleaned.marked.mark
     for _ in range(_MAX_ROUNDS):
-        before = cleaned.graph.mark
+        before = cleaned.marked.mark
         # Of the last round: what failed on the raw graph may work on the cleaned one.
         cleaned.refusals, cleaned.left = [], {}
         tools = list(_TOOLS)
         while tools:
             tool = tools.pop(0)
             try:
-                after, difference, report = _proven(cleaned.graph, tool, expected, highest_opset)
+                after, difference, report = _proven(cleaned.marked, tool, expected, highest_opset)
             except _Refused as refused:
                 if len(tool.rewrites) > 1:
                     tools = [_rewriting(each) for each in tool.rewrites] + tools
@@ -136,27 +124,28 @@ def _cleaned(original: onnx.ModelProto, expected: Witness, highest_opset: int | 
                     cleaned.refusals.append(f"{tool.name} was left out: {refused}.")
                 continue
             cleaned.left |= report.left
-            if after is not cleaned.graph:
-                cleaned.graph, cleaned.difference = after, difference
+            if after is not cleaned.marked:
+                cleaned.marked, cleaned.difference = after, difference
                 for name, nodes in report.places.items():
                     cleaned.places.setdefault(name, []).extend(nodes)
-        if cleaned.graph.mark == before:
+        if cleaned.marked.mark == before:
             break
-    cleaned.is_changed = cleaned.graph.mark != start
+    cleaned.is_changed = cleaned.marked.mark != start
     return cleaned
 
 
 def _stored_narrow(
-    cleaned: _Cleaned, narrow: Sequence[NarrowWeight], given: onnx.ModelProto, expected: Witness
-) -> tuple[onnx.ModelProto, float]:
+    cleaned: _Cleaned, narrow: Sequence[NarrowWeight], given: LightGraph, expected: Witness
+) -> tuple[LightGraph, float]:
     """The graph with its weights in as few bits as they were given, and its max-norm difference."""
-    proto = cleaned.graph.proto
+    graph = cleaned.marked.graph
     if not narrow or not cleaned.is_changed:
-        return proto, cleaned.difference
-    stored = keep_narrow(proto, narrow)
+        return graph, cleaned.difference
+    whole = graph.whole()
+    stored = keep_narrow(whole, narrow)
     try:
-        _check_growth(given.ByteSize(), stored.ByteSize())
-        return stored, check_same(proto, stored, expected)
+        _check_growth(given.size, stored.ByteSize())
+        return LightGraph(stored), check_same(whole, stored, expected)
     except (NotTheSameError, OptimizerError) as error:
         raise _Refused(first_line(error).rstrip(".")) from error
 
@@ -168,15 +157,15 @@ def _check_growth(before: int, after: int, factor: float = _GROWTH, extra: int =
 
 @dataclass(frozen=True)
 class _Marked:
-    """A graph, its fingerprint and its size, each of which takes a pass over all weights."""
+    """A graph, its fingerprint and its size, each of which takes a pass over the weights in it."""
 
-    proto: onnx.ModelProto
+    graph: LightGraph
     mark: str
     size: int
 
     @classmethod
-    def of(cls, proto: onnx.ModelProto) -> _Marked:
-        return cls(proto, fingerprint(proto), proto.ByteSize())
+    def of(cls, graph: LightGraph) -> _Marked:
+        return cls(graph, fingerprint(graph.proto, graph.weights), graph.size)
 
 
 class _Refused(Exception):  # noqa: N818  # an outcome that is written down, no error
@@ -190,48 +179,53 @@ def _proven(
 
     The given model where it changed nothing.
     """
-    report, given = Report(), before.proto
+    report, given = Report(), before.graph
     if before.size > _LARGE_BYTES:
         gc.collect()  # graphs of onnx_ir are cycles, each with a copy of the weights
     try:
         if tool.rewrites:
-            proto, report = rewrite(given, tool.rewrites, highest_opset)
+            graph, report = rewrite(given, tool.rewrites, highest_opset)
         else:
-            proto = tool.run(given)
+            graph = tool.run(given)
     except Exception as error:  # third-party code on any graph: whatever it raises, the model is kept
         logger.info("a simplification tool failed", exc_info=error)
         raise _Refused(f"it failed with {type(error).__name__}: {first_line(error)}") from error
-    if proto is given:
+    if graph is given:
         return before, 0.0, report
     try:
-        restore_edges(given, proto)
-        after = _Marked.of(proto)
+        restore_edges(given.proto, graph.proto, {*given.weights, *graph.weights})
+        after = _Marked.of(graph)
         if after.mark == before.mark:
             return before, 0.0, report  # only names differ
-        if not tool.rewrites and opset(proto) != opset(given):
+        if not tool.rewrites and opset(graph.proto) != opset(given.proto):
             raise NotTheSameError("it has another operator set")
         limits = (_TABLE_GROWTH, _TABLE_BYTES) if tool.rewrites else (_GROWTH, _GROWTH_BYTES)
         _check_growth(before.size, after.size, *limits)
-        difference = check_same(given, proto, expected)
+        difference = check_same(given.proto, graph.proto, expected, graph.values())
     except (NotTheSameError, OptimizerError) as error:
         raise _Refused(first_line(error).rstrip(".")) from error
     return after, difference, report
 
 
-def _slim(proto: onnx.ModelProto) -> onnx.ModelProto:
+def _clean(graph: LightGraph) -> LightGraph:
+    model = graph.to_ir()
+    remove_unused(model)
+    return graph.with_ir(model)
+
+
+def _slim(graph: LightGraph) -> LightGraph:
     import onnx
     import onnxslim
 
     copy = onnx.ModelProto()
-    copy.CopyFrom(proto)  # it writes into what it gets
-    slimmed: onnx.ModelProto = onnxslim.slim(copy)
-    return slimmed
+    copy.CopyFrom(graph.proto)  # it writes into what it gets
+    return graph.with_proto(onnxslim.slim(copy))
 
 
-def _optimize_basic(proto: onnx.ModelProto) -> onnx.ModelProto:
+def _optimize_basic(graph: LightGraph) -> LightGraph:
     from optimizer.runtime import optimize_basic
 
-    return optimize_basic(proto)
+    return graph.with_proto(optimize_basic(graph.proto))
 
 
 @dataclass(frozen=True)
@@ -239,7 +233,7 @@ class _Tool:
     """Something that makes a graph smaller or faster; what it gets stays as it is."""
 
     name: str
-    run: Callable[[onnx.ModelProto], onnx.ModelProto] = lambda proto: proto
+    run: Callable[[LightGraph], LightGraph] = lambda graph: graph
     rewrites: tuple[Rewrite, ...] = ()
     """Instead of `run`: what a tool of ours rewrites."""
 
@@ -253,7 +247,7 @@ def _rewriting(*rewrites: Rewrite) -> _Tool:
 # The rewrites before the tools, which would take patterns apart; they fold what the rewrites made constant.
 # onnxslim before ONNX Runtime: it folds BatchNormalization and its Mul and Add spelling.
 _TOOLS = (
-    _Tool("Removal of what nothing reads", remove_unused),
+    _Tool("Removal of what nothing reads", _clean),
     _rewriting(*REWRITES),
     _Tool("onnxslim", _slim),
     _Tool("ONNX Runtime's basic optimization", _optimize_basic),

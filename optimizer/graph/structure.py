@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from optimizer.runtime.extensions import DOMAIN
 
 if TYPE_CHECKING:
     import onnx
+    import onnx_ir
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 _MOST_WORDS = 1000
@@ -152,15 +153,19 @@ def computes_in_half(proto: onnx.ModelProto) -> bool:
     )
 
 
-def fingerprint(proto: onnx.ModelProto) -> str:
-    """A hash of what a graph holds, blind to the names of nodes and values and to their order."""
+def fingerprint(proto: onnx.ModelProto, weights: Mapping[str, onnx_ir.TensorProtocol]) -> str:
+    """A hash of what a graph holds, blind to the names of nodes and values and to their order.
+
+    Weights that stand apart count as the objects that they are: their values are not read.
+    """
     digest = hashlib.sha256()
     nodes = Counter(
         (node.domain, node.op_type, len(node.input), len(node.output)) for node in all_nodes(proto.graph)
     )
     digest.update(repr(sorted(nodes.items())).encode())
-    weights = (tensor for graph in all_graphs(proto.graph) for tensor in graph.initializer)
-    digest.update("".join(sorted(_content(tensor) for tensor in weights)).encode())
+    inside = (tensor for graph in all_graphs(proto.graph) for tensor in graph.initializer)
+    digest.update("".join(sorted(_content(tensor) for tensor in inside)).encode())
+    digest.update(repr(sorted((id(weight), str(weight.shape)) for weight in weights.values())).encode())
     return digest.hexdigest()
 
 

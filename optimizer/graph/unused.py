@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING
 from optimizer.graph.structure import STANDARD_DOMAINS
 
 if TYPE_CHECKING:
-    import onnx
     import onnx_ir as ir
 
 _WEIGHTS_NOT_INPUTS_IR = 4  # from this file version on, weights need not be listed among the inputs
 
 
-def remove_unused(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A new model without them, whose weights are no inputs any more."""
-    import onnx_ir as ir
+def remove_unused(model: ir.Model) -> None:
+    """Remove them, in place; weights are no inputs any more."""
     from onnx_ir.passes import Sequential, common
 
-    model = ir.from_proto(proto)
-    model.ir_version = max(proto.ir_version, _WEIGHTS_NOT_INPUTS_IR)
+    model.ir_version = max(model.ir_version, _WEIGHTS_NOT_INPUTS_IR)
     Sequential(
         common.RemoveInitializersFromInputsPass(),
         common.DeduplicateInitializersPass(),
@@ -37,7 +34,6 @@ def remove_unused(proto: onnx.ModelProto) -> onnx.ModelProto:
         common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]  # onnx_ir left it untyped
         common.RemoveUnusedOpsetsPass(),
     )(model)
-    return ir.to_proto(model)
 
 
 def _remove_identity(node: ir.Node, *, is_in_body: bool) -> None:

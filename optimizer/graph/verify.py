@@ -42,7 +42,7 @@ class NotTheSameError(Exception):
 
 @dataclass(frozen=True)
 class Witness:
-    """Generated inputs and what the original computes for them."""
+    """Generated inputs, without weights that stand apart, and what the original computes for them."""
 
     feeds: tuple[Values, ...]
     outputs: tuple[Values, ...]
@@ -59,7 +59,7 @@ def witness(proto: onnx.ModelProto, weights: Values | None = None) -> Witness:
 
     Args:
         proto: The model.
-        weights: The values of those inputs that are weights, withheld from the graph.
+        weights: The values of those inputs that are weights.
 
     Raises:
         OptimizerError: If it does not load or run.
@@ -75,17 +75,16 @@ def witness(proto: onnx.ModelProto, weights: Values | None = None) -> Witness:
     sizes = _BATCH_SIZES if batch is None else (batch,)
     words = known_words(proto)
     for scale in SCALES:
-        made_up = [generate_inputs(inputs, size, _SEED + size, words, scale) for size in sizes]
-        feeds = [feed | weights for feed in made_up]
+        feeds = [generate_inputs(inputs, size, _SEED + size, words, scale) for size in sizes]
         try:
-            outputs = [session.run(feed) for feed in feeds]
+            outputs = [session.run(feed | weights) for feed in feeds]
             break
         except (InvalidDataError, ToolError) as error:
             if scale == SCALES[-1] or not is_too_small(error.message):
                 raise
     for feed in _unusual_feeds(feeds[-1], {spec.name for spec in inputs if _is_free(spec)}):
         try:
-            outputs.append(session.run(feed))
+            outputs.append(session.run(feed | weights))
             feeds.append(feed)
         except (InvalidDataError, ToolError):  # the model does not take it, so that it tells nothing
             continue
@@ -122,30 +121,45 @@ def open_proto(proto: onnx.ModelProto) -> Session:
         return open_session(path)
 
 
-def restore_edges(before: onnx.ModelProto, after: onnx.ModelProto) -> None:
+def restore_edges(before: onnx.ModelProto, after: onnx.ModelProto, weights: Collection[str] = ()) -> None:
     """Give `after` the inputs and outputs of `before`, dimensions' names included, in place.
 
     Tools write shapes that they inferred, and drop inputs that nothing reads.
 
+    Args:
+        before: The given model.
+        after: What was made of it.
+        weights: Inputs of the two that are weights: each keeps its own.
+
     Raises:
         NotTheSameError: If `after` asks for another input or lacks an output.
     """
-    inputs = true_inputs(before.graph)
-    foreign = {value.name for value in true_inputs(after.graph)} - {value.name for value in inputs}
+    inputs = [value for value in true_inputs(before.graph) if value.name not in weights]
+    held = [value for value in true_inputs(after.graph) if value.name in weights]
+    known = {value.name for value in (*inputs, *held)}
+    foreign = {value.name for value in true_inputs(after.graph)} - known
     if foreign:
         raise NotTheSameError(f"it asks for the inputs {sorted(foreign)}")
     names = [[value.name for value in proto.graph.output] for proto in (before, after)]
     if names[0] != names[1]:
         raise NotTheSameError(f"the outputs {names[0]} became {names[1]}")
     del after.graph.input[:]
-    after.graph.input.extend(inputs)
+    after.graph.input.extend([*inputs, *held])
     del after.graph.output[:]
     after.graph.output.extend(before.graph.output)
     del after.graph.value_info[:]  # names and sizes of dimensions that may no longer hold
 
 
-def check_same(before: onnx.ModelProto, after: onnx.ModelProto, expected: Witness) -> float:
+def check_same(
+    before: onnx.ModelProto, after: onnx.ModelProto, expected: Witness, weights: Values | None = None
+) -> float:
     """Check that `after` is valid, portable, and computes what `before` computed.
+
+    Args:
+        before: The given model.
+        after: What was made of it.
+        expected: What the original computed.
+        weights: The values of those inputs of `after` that are weights.
 
     Returns:
         The largest max-norm difference of an output.
@@ -167,7 +181,7 @@ def check_same(before: onnx.ModelProto, after: onnx.ModelProto, expected: Witnes
         raise NotTheSameError(f"it is not valid: {first_line(error)}") from error
     session = open_proto(after)
     pairs = zip(expected.feeds, expected.outputs, strict=True)
-    return max(_difference(wanted, session.run(feed), expected) for feed, wanted in pairs)
+    return max(_difference(wanted, session.run(feed | (weights or {})), expected) for feed, wanted in pairs)
 
 
 def _difference(wanted: Values, got: Values, expected: Witness) -> float:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rewrite_cases import operators, proto_of
+from rewrite_cases import operators, proto_of, rewrite
 
-from optimizer.graph.rewriter import Builder, Left, Rewrite, rewrite
+from optimizer.graph.rewriter import Builder, Left, Rewrite
 
 if TYPE_CHECKING:
     import onnx_ir as ir

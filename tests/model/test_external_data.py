@@ -88,7 +88,8 @@ def test_a_model_of_two_files_is_simplified_and_its_large_weights_stay_in_the_fi
     assert result.refusals == ()
     initializers = result.model.graph_ir.graph.initializers
     assert "unused" not in initializers
-    assert initializers["second"].const_value is model.graph_ir.graph.initializers["second"].const_value
+    assert initializers["first"].const_value is model.graph_ir.graph.initializers["first"].const_value
+    assert [rewrite.name for rewrite in result.rewrites] == ["fold_affine"]  # into the other
     save_model(result.model, tmp_path / "simplified.onnx", largest_bytes=ALWAYS_EXTERNAL)
     expected = outputs(tmp_path / "model.onnx")
     np.testing.assert_allclose(outputs(tmp_path / "simplified.onnx"), expected, rtol=1e-5, atol=1e-7)

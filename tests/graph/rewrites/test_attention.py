@@ -8,9 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 import onnx
 import pytest
-from rewrite_cases import Array, assert_left, assert_same, normal, operators, proto_of, rewritten
+from rewrite_cases import Array, assert_left, assert_same, normal, operators, proto_of, rewrite, rewritten
 
-from optimizer.graph.rewriter import rewrite
 from optimizer.graph.rewrites import REWRITES
 from optimizer.graph.rewrites.attention import FOLD_SCALE, SPLIT_BATCH, TURN_PRODUCT
 from optimizer.graph.rewrites.elementwise import RAISE_ELEMENTWISE

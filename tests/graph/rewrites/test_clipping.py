@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from rewrite_cases import Array, assert_left, assert_same, normal, operators, proto_of, rewritten
+from rewrite_cases import Array, assert_left, assert_same, normal, operators, proto_of, rewrite, rewritten
 
-from optimizer.graph.rewriter import Rewrite, rewrite
+from optimizer.graph.rewriter import Rewrite
 from optimizer.graph.rewrites.clipping import (
     FUSE_CLIP,
     FUSE_HARD_SIGMOID,

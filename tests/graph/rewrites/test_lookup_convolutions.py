@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx
 import pytest
-from rewrite_cases import Array, assert_left, assert_same, normal, operators, proto_of, rewritten
+from rewrite_cases import Array, assert_left, assert_same, normal, operators, proto_of, rewrite, rewritten
 
 from optimizer.errors import InvalidDataError
-from optimizer.graph.rewriter import rewrite
 from optimizer.graph.rewrites.affine import FOLD_AFFINE
 from optimizer.graph.rewrites.lookup_convolutions import FOLD_CONV_INTO_TABLES
 from optimizer.graph.verify import open_proto

@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from rewrite_cases import assert_left, assert_same, normal, operators, proto_of, rewritten
+from rewrite_cases import assert_left, assert_same, normal, operators, proto_of, rewrite, rewritten
 
-from optimizer.graph.rewriter import rewrite
 from optimizer.graph.rewrites.moves import COLLAPSE_MOVES
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from rewrite_cases import Array, assert_left, assert_same, normal, operators, proto_of, rewritten
+from rewrite_cases import Array, assert_left, assert_same, normal, operators, proto_of, rewrite, rewritten
 
-from optimizer.graph.rewriter import rewrite
 from optimizer.graph.rewrites.padding import FOLD_PAD, SINK_PAD
 
 LAYERS = {

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rewrite_cases import assert_left, assert_same, normal, operators, proto_of, rewritten
+from rewrite_cases import assert_left, assert_same, normal, operators, proto_of, rewrite, rewritten
 
-from optimizer.graph.rewriter import rewrite
 from optimizer.graph.rewrites.moves import COLLAPSE_MOVES
 from optimizer.graph.rewrites.reshapes import ELIMINATE_RESHAPES_AROUND_MATMUL, FOLD_RESHAPE_TARGET
 

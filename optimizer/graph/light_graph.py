@@ -1,0 +1,85 @@
+"""A graph apart from its large weights: tools copy a graph, write it and load it several times over.
+
+The weights stand among the graph's inputs, so that no tool meets their values; a session is fed them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from optimizer.external_data import LARGE_BYTES, give_back, withhold
+from optimizer.graph.structure import STANDARD_DOMAINS, all_graphs, all_nodes
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+    from numpy.typing import NDArray
+
+_LAYERS = frozenset({"Conv", "ConvTranspose", "GRU", "Gather", "Gemm", "LSTM", "MatMul", "RNN"})
+
+Apart = Literal["none", "layers", "all"]
+"""Which of the large weights: those that layers read as they are, since others a tool may have to fold; all,
+where no protobuf holds them."""
+
+
+@dataclass(frozen=True)
+class LightGraph:
+    """A graph whose large weights are inputs, and these weights by name."""
+
+    proto: onnx.ModelProto
+    weights: Mapping[str, ir.TensorProtocol] = field(default_factory=dict)
+    apart: Apart = "none"
+
+    @property
+    def size(self) -> int:
+        """Bytes, those of the weights included."""
+        return int(self.proto.ByteSize() + sum(weight.nbytes for weight in self.weights.values()))
+
+    def to_ir(self) -> ir.Model:
+        """A model of its own, whose weights are not copied."""
+        return give_back(self.proto, self.weights)
+
+    def whole(self) -> onnx.ModelProto:
+        """The graph with its weights in it."""
+        return lighten(self.to_ir(), "none").proto
+
+    def values(self) -> dict[str, NDArray[Any]]:
+        """The weights to feed."""
+        return {name: weight.numpy() for name, weight in self.weights.items()}
+
+    def with_proto(self, proto: onnx.ModelProto) -> LightGraph:
+        """What a tool made of the graph, in place; a weight that nothing reads any more is left out."""
+        read = {name for node in all_nodes(proto.graph) for name in node.input}
+        read |= {value.name for graph in all_graphs(proto.graph) for value in graph.output}
+        weights = {name: weight for name, weight in self.weights.items() if name in read}
+        inputs = [value for value in proto.graph.input if value.name not in self.weights.keys() - weights]
+        if len(inputs) < len(proto.graph.input):
+            del proto.graph.input[:]
+            proto.graph.input.extend(inputs)
+        return replace(self, proto=proto, weights=weights)
+
+    def with_ir(self, graph_ir: ir.Model) -> LightGraph:
+        """Another model, the same weights apart."""
+        return lighten(graph_ir, self.apart)
+
+
+def lighten(graph_ir: ir.Model, apart: Apart) -> LightGraph:
+    """Take the large weights out of a model."""
+    names = {
+        name
+        for name, value in graph_ir.graph.initializers.items()
+        if apart != "none"
+        and value.const_value is not None
+        and value.const_value.nbytes >= LARGE_BYTES
+        and (apart == "all" or _is_of_layers(value))
+    }
+    proto, weights = withhold(graph_ir, names)
+    return LightGraph(proto, weights, apart)
+
+
+def _is_of_layers(value: ir.Value) -> bool:
+    users = [use.node for use in value.uses()]
+    is_read = all(user.op_type in _LAYERS and user.domain in STANDARD_DOMAINS for user in users)
+    return is_read and not value.is_graph_output()
