@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optimizer.convert.cycles import free_model
+from optimizer.convert.loaders.prepare import prepare
 from optimizer.convert.prepared import Prepared
 from optimizer.data import open_dataset
 from optimizer.errors import (
@@ -19,7 +18,7 @@ from optimizer.errors import (
 )
 from optimizer.evaluate import output_kinds
 from optimizer.external_data import PROTO_BYTES, remove_model
-from optimizer.goal import CONVERTED_OPSET, Goal
+from optimizer.goal import Goal
 from optimizer.model import file_bytes, first_line, from_proto, write_atomically
 from optimizer.results import Conversion, Format
 from optimizer.runtime import Session, open_session
@@ -84,8 +83,7 @@ def convert_model(  # noqa: PLR0913  # the limit is for tests: a model above it 
                 return copy_onnx(upload, workspace, largest_bytes)
             prepared, proto = prepare_onnx(upload, workspace, goal)
             return _prove(*_write(proto, prepared, request), request)
-        _prepare_environment(format)
-        return _convert_and_prove(_prepare(upload, format, workspace, goal), request)
+        return _convert_and_prove(prepare(upload, format, workspace, goal), request)
     except MemoryError as error:
         raise ResourceLimitError(
             f"Converting {upload.name} needs more memory than the stage may use.",
@@ -101,50 +99,18 @@ def _clear(workspace: Workspace) -> None:
     workspace.original.unlink(missing_ok=True)
 
 
-def _prepare_environment(format: Format) -> None:
-    """Settings that TensorFlow reads when it is imported."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # oneDNN keeps the memory of every weight that was freed, and its fusions take max(x, a x) for LeakyRelu
-    # whatever a is.
-    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
-    if format in ("keras2", "keras2_h5") and "tensorflow" not in sys.modules:
-        os.environ["TF_USE_LEGACY_KERAS"] = "1"
-
-
-def _prepare(upload: Path, format: Format, workspace: Workspace, goal: Goal) -> Prepared:
-    """Bring the upload into the form that its own runtime loads."""
-    from optimizer.convert.opset import require_opset
-
-    require_opset(goal.opset, CONVERTED_OPSET, "a converted model")
-    if format == "savedmodel":
-        from optimizer.convert.loaders.savedmodel import prepare_savedmodel
-
-        return prepare_savedmodel(upload, workspace, goal.signature, goal.outputs)
-    if format == "tflite":
-        from optimizer.convert.loaders.tflite import prepare_tflite
-
-        return prepare_tflite(upload, workspace, goal.signature, goal.outputs)
-    if format == "graphdef":
-        from optimizer.convert.loaders.graphdef import prepare_graphdef
-
-        return prepare_graphdef(upload, workspace, goal.outputs)
-    if format == "checkpoint":
-        from optimizer.convert.loaders.checkpoint import prepare_checkpoint
-
-        return prepare_checkpoint(upload, workspace, goal.outputs)
-    from optimizer.convert.loaders.keras import prepare_keras
-
-    prepared = prepare_keras(upload, format, workspace, goal.outputs)
-    free_model(upload)
-    return prepared
-
-
 def _convert_and_prove(prepared: Prepared, request: _Request) -> Conversion:
     """Convert into the fastest form; where that answers otherwise than the upload, into the exact one."""
+    from optimizer.convert.triage.effects import find_effects
+
     fast, session = _convert(prepared, request)
     try:
         return _prove(fast, session, request)
-    except UnsupportedModelError:
+    except UnsupportedModelError as error:
+        if fast.runtime == "TensorFlow" and (
+            effects := find_effects(request.workspace.original, fast.signature)
+        ):
+            raise effects from error
         if fast.runtime != "TensorFlow" or fast.rounding != "dynamic":
             raise
     exact, session = _convert(prepared, request, exact=True)
@@ -261,11 +227,10 @@ def _write(proto: onnx.ModelProto, prepared: Prepared, request: _Request) -> tup
     prepared = _with_note_of_growth(prepared, request.upload, workspace)
     kinds = output_kinds(from_proto(proto))
     sigmoids = frozenset(name for name, kind in kinds.items() if kind == "sigmoid")
-    prepared = replace(prepared, half=computes_in_half(proto), bfloat16=is_of_bfloat16(proto))
-    custom = custom_operators(proto)
+    half, bfloat16, custom = computes_in_half(proto), is_of_bfloat16(proto), custom_operators(proto)
     notes = (*prepared.notes, *note_custom_operators(custom))
     prepared = replace(prepared, words=known_words(proto), custom_operators=custom, notes=notes)
-    return replace(prepared, sigmoids=sigmoids), session
+    return replace(prepared, sigmoids=sigmoids, half=half, bfloat16=bfloat16), session
 
 
 def _prove(prepared: Prepared, session: Session, request: _Request) -> Conversion:

@@ -34,6 +34,7 @@ from optimizer.convert.tensorflow_graph.complex_numbers import without_complex_n
 from optimizer.convert.tensorflow_graph.dilations import with_dilations
 from optimizer.convert.tensorflow_graph.freeze import look_up_shapes, withheld_weights
 from optimizer.convert.tflite_graph.convertible import convertible
+from optimizer.convert.triage.effects import find_effects
 from optimizer.convert.triage.unconvertible import Fault, find_unconvertible, unconvertible
 from optimizer.convert.triage.wiring import Wiring, read_graph, read_tflite_graph
 from optimizer.convert.weights import attach_weights
@@ -76,6 +77,7 @@ def convert_savedmodel(
     except ToolError as error:
         # Freezing fails on some operators before tf2onnx can name them.
         explained = find_unconvertible(folder, signature, custom_operators=custom_operators)
+        explained = explained or find_effects(folder, signature)
         if explained is not None:
             raise explained from error
         raise

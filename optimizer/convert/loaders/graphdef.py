@@ -91,8 +91,8 @@ def _fetches(graph: Any, ends: Ends) -> list[Any]:
 def _refuse_variables(graph_def: Any) -> None:
     functions = (node for function in graph_def.library.function for node in function.node_def)
     for node in [*graph_def.node, *functions]:
-        if node.op in VARIABLES:
+        if node.op in VARIABLES or node.op == "ReadVariableOp":
             raise UnsupportedModelError(
-                f"The graph is not frozen: node {node.name} is a variable ({node.op}) without a value.",
+                f"The graph is not frozen: node {node.name} ({node.op}) is of a variable without a value.",
                 hint="Give it in a folder or .zip with its checkpoint (.index, .data), or the SavedModel.",
             )

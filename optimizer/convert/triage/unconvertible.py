@@ -77,14 +77,19 @@ def find_unconvertible(
         signature: One of its signatures.
         custom_operators: Whether texts may be computed by operators of onnxruntime-extensions.
     """
-    saved_model = read_savedmodel(folder)
-    meta_graph = next(graph for graph in saved_model.meta_graphs if signature in graph.signature_def)
-    outputs = (info.name for info in meta_graph.signature_def[signature].outputs.values())
-    wiring = read_graph(meta_graph.graph_def, outputs)
+    wiring = read_wiring(folder, signature)
     known = _with_converter("") | _REMOVED | (_with_converter(DOMAIN) if custom_operators else set())
     missing = sorted((node.operator, node.name) for node in wiring.needed.values())
     faults = [Fault(operator, name) for operator, name in missing if operator not in known]
     return unconvertible(faults, wiring, custom_operators=custom_operators) if faults else None
+
+
+def read_wiring(folder: Path, signature: str) -> Wiring:
+    """The graph of a SavedModel, whose outputs are those of a signature."""
+    saved_model = read_savedmodel(folder)
+    meta_graph = next(graph for graph in saved_model.meta_graphs if signature in graph.signature_def)
+    outputs = (info.name for info in meta_graph.signature_def[signature].outputs.values())
+    return read_graph(meta_graph.graph_def, outputs)
 
 
 def _with_converter(domain: str) -> set[str]:

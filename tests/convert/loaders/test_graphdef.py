@@ -71,6 +71,17 @@ def test_a_graph_with_variables_is_not_frozen_and_says_which(tmp_path: Path) -> 
         convert(graph(tmp_path, build), "graphdef", tmp_path)
 
 
+def test_a_traced_graph_whose_variables_come_from_outside_is_not_frozen(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    weight = tf.Variable(tf.ones((4, 3)))
+    traced = tf.function(lambda x: tf.nn.softmax(x @ weight))
+    graph = traced.get_concrete_function(tf.TensorSpec((None, 4), tf.float32, name="x")).graph
+    (tmp_path / "graph.pb").write_bytes(graph.as_graph_def().SerializeToString())
+    with pytest.raises(UnsupportedModelError, match="not frozen: node matmul/ReadVariableOp"):
+        convert(tmp_path / "graph.pb", "graphdef", tmp_path)
+
+
 def test_a_graph_without_inputs_is_refused_with_its_last_nodes(tmp_path: Path) -> None:
     upload = graph(tmp_path, lambda v1: v1.constant(3.0, name="only"))
     with pytest.raises(UnsupportedModelError, match=r"no Placeholder.*only"):
