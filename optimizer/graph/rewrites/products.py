@@ -50,14 +50,14 @@ def _join(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
         return None
     if before.op_type in _DENSE and node.op_type in _DENSE:
         _require_no_more(len(first[0]) * last[0].shape[1], first[0], last[0])
-        weight, layer = first[0] @ last[0], None
+        weight, layer = np.matmul(first[0], last[0], dtype=np.float64), None
         by_input = last[0].T
     elif before.op_type == node.op_type == "Conv":
         joined = _joined_convolutions(before, node, first[0], last[0])
         if joined is None:
             return None
         weight, layer = joined
-        by_input = last[0].sum(axis=tuple(range(2, last[0].ndim)))  # [out, in]
+        by_input = last[0].sum(axis=tuple(range(2, last[0].ndim)), dtype=np.float64)  # [out, in]
     else:
         return None
     kind = np.asarray(array(node.inputs[1])).dtype
@@ -74,7 +74,7 @@ def _require_no_more(size: int, first: Array, last: Array) -> None:
 
 
 def _parameters(layer: ir.Node) -> tuple[Array, Array | None] | None:
-    """Weight, of a dense layer as [in, out], and bias, in float64; None where they are not known."""
+    """Weight, of a dense layer as [in, out], and bias in float64; None where they are not known."""
     if layer.op_type in _DENSE:
         weight, bias = weight_and_bias(layer) or (None, None)
         known = weight is not None and weight.ndim == 2
@@ -88,7 +88,7 @@ def _parameters(layer: ir.Node) -> tuple[Array, Array | None] | None:
         return None
     if bias is not None and layer.op_type != "Conv":
         bias = np.broadcast_to(bias, weight.shape[1:])
-    return weight.astype(np.float64), None if bias is None else bias.astype(np.float64)
+    return weight, None if bias is None else bias.astype(np.float64)
 
 
 def _joined_convolutions(
@@ -97,10 +97,10 @@ def _joined_convolutions(
     """The weight of both, and whose strides and padding it has."""
     if _is_pointwise(before, first):
         _require_no_more(last.size // last.shape[1] * first.shape[1], first, last)
-        return np.einsum("om...,mi->oi...", last, first.reshape(first.shape[:2])), node
+        return np.einsum("om...,mi->oi...", last, first.reshape(first.shape[:2]), dtype=np.float64), node
     if _is_pointwise(node, last):
         _require_no_more(len(last) * (first.size // len(first)), first, last)
-        return np.einsum("om,mi...->oi...", last.reshape(last.shape[:2]), first), before
+        return np.einsum("om,mi...->oi...", last.reshape(last.shape[:2]), first, dtype=np.float64), before
     return None
 
 

@@ -287,9 +287,14 @@ MUTATIONS = [
         ("size > first.size + last.size", "False"),
         ("size == 1 and not moves", "size == 1"),
         ("weight[:1, :1].size == 1 and", "weight.shape[-1] < 9 and"),
-        ("last, first.reshape(first.shape[:2])), node", "last, first.reshape(first.shape[:2])), before"),
+        ("dtype=np.float64), node", "dtype=np.float64), before"),
         ('attribute(layer, "group", 1) == 1', "True"),
         ("if before.graph is not node.graph:", "if False:"),
-        ("weight.T if attribute", "weight if attribute"),
+    ),
+    *planted(
+        "rows.py",
+        "test_rows",
+        ("weight.T if attributes", "weight if attributes"),
+        ("bias.shape[-1:] not in ((), (bias.size,))", "False"),
     ),
 ]  # fmt: skip
