@@ -14,7 +14,7 @@ Places = int | list[int] | list[list[int]]
 LENGTHS = [{"x": normal(2, length, 9)} for length in (1, 4, 7, 12)]
 
 
-def slices(*ranges: tuple[int, int, int, int]) -> onnx.ModelProto:
+def slices(*ranges: tuple[int, int, int, int], opset: int = 17) -> onnx.ModelProto:
     """Slices in a row, each by axis, start, end and step, of what has a free length."""
     names = "abcdefgh"[: len(ranges)]
     constants = ", ".join(
@@ -27,13 +27,20 @@ def slices(*ranges: tuple[int, int, int, int]) -> onnx.ModelProto:
         steps += f"{name} = Slice ({value}, {name}s, {name}e, {name}a, {name}t) "
         value = name
     text = f"g (float[b, s, 9] x) => (float[p, q, r] y) <{constants}> {{ {steps} y = Neg ({value}) }}"
-    return proto_of(text, {})
+    return proto_of(text, {}, opset)
 
 
+@pytest.mark.parametrize("opset", [13, 17])
 @pytest.mark.parametrize(
     "ranges",
     [
         ((1, 1, 4, 1), (2, 2, 5, 1)),
+        ((2, 8, 0, -3), (1, 0, 2, 1)),
+        ((0, 0, END, 2), (1, 3, 0, -1)),
+        ((2, 1, 7, 2), (1, -1, END, 1), (0, 0, 1, 1)),
+        ((1, 0, END, 1), (1, 2, 3, 1)),
+        ((1, 1, 9, 1), (1, 1, 4, 1), (1, 0, 2, 1)),
+        ((-1, 0, 8, 1), (2, 3, 8, 1)),
         ((1, 1, END, 1), (2, -3, END, 1)),
         ((-2, 1, END, 1), (-1, -1, -8, -2)),
         ((1, 0, END, 2), (2, 0, END, 2)),
@@ -47,8 +54,8 @@ def slices(*ranges: tuple[int, int, int, int]) -> onnx.ModelProto:
         ((1, 0, 3, 1), (1, 3, 5, 1)),
     ],
 )
-def test_slices_in_a_row_become_one(ranges: tuple[tuple[int, int, int, int], ...]) -> None:
-    before = slices(*ranges)
+def test_slices_in_a_row_become_one(ranges: tuple[tuple[int, int, int, int], ...], opset: int) -> None:
+    before = slices(*ranges, opset=opset)
     after = rewritten(before, COLLAPSE_SLICES, times=len(ranges) - 1)
     assert operators(after) == ["Slice", "Neg"]
     assert_same(before, after, *LENGTHS)
@@ -64,6 +71,9 @@ def test_slices_in_a_row_become_one(ranges: tuple[tuple[int, int, int, int], ...
         ((1, 0, 5, 2), (1, 1, 2, 1)),
         ((1, 0, 5, 1), (1, 0, 3, 2)),
         ((1, 5, 0, -1), (-2, 1, 2, 1)),
+        ((-2, -4, -1, 1), (1, 0, 2, 1)),
+        ((1, 0, 6, 1), (1, 3, 0, -1)),
+        ((2, 1, END, 2), (-1, 1, 3, 1)),
     ],
 )
 def test_slices_of_one_axis_that_count_otherwise_are_left(
@@ -116,16 +126,17 @@ CONSTANTS = """int64[3] s = {2, 3, 1}, int64[2] s2 = {6, 4}, int64[1] n0 = {0}, 
     int64[2] w9 = {99, 6}, int64[2] w1 = {2, 1}"""
 
 
-def parts(steps: str) -> onnx.ModelProto:
+def parts(steps: str, opset: int = 17) -> onnx.ModelProto:
     text = f"""g (float[b, 6, 3] x, float[b, 4, 3] z) => (float[p, q, r] y) <{CONSTANTS}>
         {{ {steps}  y = Neg (o) }}"""
-    return proto_of(text, {})
+    return proto_of(text, {}, opset)
 
 
+@pytest.mark.parametrize("opset", [13, 17])
 @pytest.mark.parametrize("name", PARTS)
-def test_parts_are_read_where_they_come_from(name: str) -> None:
+def test_parts_are_read_where_they_come_from(name: str, opset: int) -> None:
     steps, wanted = PARTS[name]
-    before = parts(steps)
+    before = parts(steps, opset)
     after = rewritten(before, COLLAPSE_PARTS)
     if wanted:
         assert operators(after) == wanted.split()
@@ -184,6 +195,7 @@ def test_look_ups_in_look_ups_become_one(inner: Places, axis: int, outer: Places
         ([[1, 2]], [0, 1], 1, 2),
         (2, [0, 1], 1, 1),
         (2, [0, 1], 0, 0),
+        ([0, 1], [[0], [1]], 2, 0),
     ],
 )
 def test_other_look_ups_are_left(i: Places, j: Places, axis: int, then: int) -> None:
