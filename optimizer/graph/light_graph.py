@@ -81,5 +81,11 @@ def lighten(graph_ir: ir.Model, apart: Apart) -> LightGraph:
 
 def _is_of_layers(value: ir.Value) -> bool:
     users = [use.node for use in value.uses()]
-    is_read = all(user.op_type in _LAYERS and user.domain in STANDARD_DOMAINS for user in users)
-    return is_read and not value.is_graph_output()
+    return not value.is_graph_output() and all(
+        user.op_type in _LAYERS
+        and user.domain in STANDARD_DOMAINS
+        and any(
+            each is not None and each.const_value is None for each in user.inputs
+        )  # else it is a constant
+        for user in users
+    )

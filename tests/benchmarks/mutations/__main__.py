@@ -18,7 +18,8 @@ from pathlib import Path
 from queue import SimpleQueue
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from benchmarks.mutations.planted import MUTATIONS, Planted
+from benchmarks.mutations.mutation import Planted
+from benchmarks.mutations.planted import MUTATIONS
 
 ROOT = Path(__file__).parents[3]
 FOLDER = Path("optimizer", "graph", "rewrites")

@@ -2,23 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Planted:
-    """One error."""
-
-    file: str
-    old: str
-    new: str
-    tests: str
-
-
-def planted(file: str, tests: str, *changes: tuple[str, str]) -> list[Planted]:
-    """Errors in one file of the rewrites; the first place where the old text stands is changed."""
-    return [Planted(file, old, new, f"tests/graph/rewrites/{tests}.py") for old, new in changes]
-
+from benchmarks.mutations.mutation import planted
 
 MUTATIONS = [
     *planted(
@@ -37,6 +21,8 @@ MUTATIONS = [
         ("change[:, None] if across else change", "change[None, :] if across else change"),
         ("wide = by_group.reshape(", "wide = by_group[::-1].reshape("),
         ('"LayerNormalization" else 1', '"LayerNormalization" else 0'),
+        ("np.sqrt(variance + epsilon)", "np.sqrt(variance + 1e-5)"),
+        ('("Add", beta - mean * scale)', '("Add", beta - mean)'),
     ),
     *planted(
         "affine_forwards.py",

@@ -166,3 +166,51 @@ def test_layers_of_one_name_in_a_branch_and_around_it_are_both_folded() -> None:
     after = rewritten(before, FOLD_AFFINE, times=2)
     feeds = [{"x": normal(3, 6), "c": np.array(flag)} for flag in (True, False)]
     assert_same(before, after, *feeds)
+
+
+def normalized(layer: str, attributes: str = "", opset: int = 17) -> onnx.ModelProto:
+    """A BatchNormalization behind a layer."""
+    text, given, result, weights = LAYERS[layer]
+    body = f"{text} y = BatchNormalization {attributes} (l, g, s, m, v)"
+    parameters = {"g": normal(4, seed=5), "s": normal(4, seed=6), "m": normal(4, seed=7)}
+    variance = {"v": np.abs(normal(4, seed=8)) + np.float32(0.1)}
+    text = f"g (float[{given}] x) => (float[{result}] y) {{ {body} }}"
+    return proto_of(text, weights | parameters | variance, opset)
+
+
+@pytest.mark.parametrize("opset", [15, 17])
+@pytest.mark.parametrize("attributes", ["", "<epsilon = 0.01>"])
+@pytest.mark.parametrize("layer", [name for name in LAYERS if "layer" not in name])
+def test_a_batch_normalization_folds_into_the_layer(layer: str, attributes: str, opset: int) -> None:
+    before = normalized(layer, attributes, opset)
+    after = rewritten(before, FOLD_AFFINE)
+    assert operators(after) == [before.graph.node[0].op_type]
+    shape = [int(size) for size in LAYERS[layer][1].split(", ")[1:]]
+    assert_same(before, after, {"x": normal(3, *shape)}, {"x": normal(1, *shape)})
+
+
+def test_behind_a_product_a_batch_normalization_leaves_a_sum() -> None:
+    text = "g (float[n, 6] x) => (float[n, 4] y) { l = MatMul (x, w) y = BatchNormalization (l, g, s, m, v) }"
+    names = {name: normal(4, seed=place) for place, name in enumerate("gsm")}
+    before = proto_of(text, {"w": normal(6, 4), "v": np.abs(normal(4)) + 1} | names)
+    after = rewritten(before, FOLD_AFFINE)
+    assert operators(after) == ["MatMul", "Add"]
+    assert_same(before, after, {"x": normal(3, 6)})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "l = Conv (x, w) o, p, q = BatchNormalization <training_mode = 1> (l, g, s, m, v) y = Add (o, o)",
+        "l = Conv (x, w) o = BatchNormalization (l, g, s, m, v) y = Add (o, l)",
+        "l = Conv (x, w) k = Exp (s) y = BatchNormalization (l, g, k, m, v)",
+        "l = Conv (x, w) r = Relu (l) y = BatchNormalization (r, g, s, m, v)",
+        "l = MatMul (x, u) y = BatchNormalization (l, g, s, m, v)",
+    ],
+)
+def test_other_batch_normalizations_are_left(body: str) -> None:
+    names = {name: normal(4, seed=place) for place, name in enumerate("gsm")}
+    weights = names | {"v": np.abs(normal(4)) + 1, "w": normal(4, 4, 1), "u": normal(8, 8)}
+    text = f"g (float[n, 4, 8] x) => (float[n, 4, 8] y) {{ {body} }}"
+    used = {name: value for name, value in weights.items() if f"{name})" in text or f" {name}," in text}
+    assert_left(proto_of(text, used), FOLD_AFFINE)
