@@ -22,6 +22,7 @@ from optimizer.model import Model, from_proto, load_model, save_model
 def apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every weight of a few elements counts as large, and every model as heavy."""
     monkeypatch.setattr("optimizer.graph.light_graph.LARGE_BYTES", 16)
+    monkeypatch.setattr("optimizer.graph.light_graph._LEAST_BYTES", 16)
     monkeypatch.setattr(sys.modules["optimizer.graph.simplify"], "_LARGE_BYTES", 0)
 
 
