@@ -23,7 +23,7 @@ from optimizer.graph.rewriter import Left, Report, Rewrite, rewrite
 from optimizer.graph.rewrites import REWRITES
 from optimizer.graph.structure import fingerprint, name_nodes, opset
 from optimizer.graph.unused import remove_unused
-from optimizer.graph.verify import NotTheSameError, Witness, check_same, restore_edges, witness
+from optimizer.graph.verify import NotTheSameError, Witness, check_same, check_whole, restore_edges, witness
 from optimizer.model import Model, PassResult, first_line
 
 _MAX_ROUNDS = 4
@@ -80,8 +80,15 @@ def simplify(model: Model, largest_bytes: int = PROTO_BYTES, highest_opset: int 
     if not cleaned.is_changed:
         return PassResult(model, (), tuple(refusals), left=nodes_left, made_up_scale=expected.scale)
     name_nodes(result.proto)  # so that keep_float can name them
+    whole = result.to_ir()
+    if result.weights:
+        try:
+            difference = max(difference, check_whole(whole, expected))
+        except (NotTheSameError, OptimizerError) as error:
+            refusal = f"Nothing was simplified: with its weights in it, {first_line(error).rstrip('.')}."
+            return PassResult(model, (), (*refusals, refusal), left=nodes_left, made_up_scale=expected.scale)
     return PassResult(
-        Model(result.to_ir()),
+        Model(whole),
         what_changed(given, result),
         tuple(refusals),
         difference,

@@ -9,7 +9,7 @@ from optimizer.runtime.offline import optimize_basic
 from optimizer.runtime.opsets import newest_opset
 from optimizer.runtime.probe import usable_providers
 from optimizer.runtime.profile import KernelCall, profile_runs
-from optimizer.runtime.session import BoundRun, Session, fixed_batch_of, open_session
+from optimizer.runtime.session import BoundRun, Session, fixed_batch_of, open_mapped, open_session
 
 __all__ = [
     "PROVIDERS",
@@ -18,6 +18,7 @@ __all__ = [
     "Session",
     "fixed_batch_of",
     "newest_opset",
+    "open_mapped",
     "open_session",
     "optimize_basic",
     "profile_runs",

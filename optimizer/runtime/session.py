@@ -187,6 +187,19 @@ def open_session(
     return session
 
 
+def open_mapped(path: Path) -> Session:
+    """Load a model on the CPU whose weights stay where they are, in the file beside it.
+
+    Without the optimizations that copy them into the layout of this hardware.
+
+    Raises:
+        OptimizerError: If it does not load.
+    """
+    options = native.session_options(1, "ORT_ENABLE_EXTENDED")
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    return Session(native.make_session(path, options, "cpu"), "cpu")
+
+
 def fixed_batch_of(inputs: Sequence[TensorSpec]) -> int | None:
     """The first axis of these inputs where it is one fixed number for all of them, else None."""
     sizes = {spec.shape[0] for spec in inputs if spec.shape}

@@ -16,6 +16,7 @@ from optimizer.graph import simplify
 from optimizer.graph.light_graph import lighten
 from optimizer.graph.structure import all_nodes
 from optimizer.model import Model, from_proto, load_model, save_model
+from optimizer.runtime import Session, open_mapped
 
 
 @pytest.fixture
@@ -80,3 +81,20 @@ def test_a_look_up_at_constant_places_is_a_constant() -> None:
     }"""
     result = simplify(from_proto(proto_of(text, {"table": normal(9, 4)})))
     assert operators(result.model) == {"Add": 1}
+
+
+@pytest.mark.usefixtures("apart")
+def test_a_whole_model_that_computes_otherwise_is_not_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where ONNX Runtime takes constants together wrongly: the weights are others in the file."""
+
+    def of_other_weights(path: Path) -> Session:
+        weights = path.with_name(f"{path.name}.data")
+        weights.write_bytes(np.frombuffer(weights.read_bytes(), np.float32).__mul__(1.01).tobytes())
+        return open_mapped(path)
+
+    given = SMALL_MODELS["classifier"].build()
+    monkeypatch.setattr("optimizer.external_data.LARGE_BYTES", 16)
+    monkeypatch.setattr("optimizer.runtime.open_mapped", of_other_weights)
+    result = simplify(given)
+    assert result.model is given
+    assert any("with its weights in it, output scores differs" in each for each in result.refusals)
