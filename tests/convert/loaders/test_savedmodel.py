@@ -183,17 +183,6 @@ def test_a_signature_without_inputs_is_refused(tmp_path: Path) -> None:
         convert(save(tf.Module(), tmp_path, {"serve": version}), "savedmodel", tmp_path)
 
 
-def test_a_model_that_draws_random_numbers_is_refused(tmp_path: Path) -> None:
-    import tensorflow as tf
-
-    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32, name="x")])  # type: ignore[untyped-decorator]  # TensorFlow has no types
-    def noisy(x: Any) -> dict[str, Any]:
-        return {"y": x + tf.random.uniform(tf.shape(x))}
-
-    with pytest.raises(UnsupportedModelError, match="output y"):
-        convert(save(tf.Module(), tmp_path, {"serve": noisy}), "savedmodel", tmp_path)
-
-
 def test_a_savedmodel_without_its_weights_is_told_so(module: Any, tmp_path: Path) -> None:
     upload = save(module, tmp_path, {"serving_default": module.__call__})
     shutil.rmtree(upload / "variables")
