@@ -252,7 +252,7 @@ def _rewriting(*rewrites: Rewrite) -> _Tool:
 
 # What nothing reads goes first, and weights leave the list of inputs, where no tool takes them for constants.
 # The rewrites before the tools, which would take patterns apart; they fold what the rewrites made constant.
-# onnxslim before ONNX Runtime: it folds BatchNormalization and its Mul and Add spelling.
+# onnxslim before ONNX Runtime, which folds less.
 _TOOLS = (
     _Tool("Removal of what nothing reads", _clean),
     _rewriting(*REWRITES),
