@@ -44,9 +44,20 @@ def _fold(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
         or (len(layer.inputs) > 2 and layer.inputs[2] is not None and bias is None)
     ):
         return None
+    folded = _folded(layer, changes, build)
+    new = folded[0].producer() if folded else None
+    while new is not None and new.op_type != layer.op_type:
+        new = new.inputs[0].producer() if new.inputs[0] is not None else None
+    if new is not None:
+        new.name = layer.name or f"{layer.op_type}_{layer.outputs[0].name}"  # by which a user may name it
+    return folded
+
+
+def _folded(layer: ir.Node, changes: Changes, build: Builder) -> Sequence[ir.Value] | None:
     match layer.op_type:
         case "MatMul":
-            return _fold_matmul(layer, changes, build) if weight.ndim == 2 else None
+            weight = array(layer.inputs[1])
+            return _fold_matmul(layer, changes, build) if weight is not None and weight.ndim == 2 else None
         case "Gemm":
             return _fold_gemm(layer, changes, build)
         case "Conv" | "ConvTranspose":

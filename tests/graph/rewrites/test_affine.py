@@ -214,3 +214,10 @@ def test_other_batch_normalizations_are_left(body: str) -> None:
     text = f"g (float[n, 4, 8] x) => (float[n, 4, 8] y) {{ {body} }}"
     used = {name: value for name, value in weights.items() if f"{name})" in text or f" {name}," in text}
     assert_left(proto_of(text, used), FOLD_AFFINE)
+
+
+def test_the_layer_keeps_its_name() -> None:
+    before = normalized("conv")
+    before.graph.node[0].name = "theirs"
+    after = rewritten(before, FOLD_AFFINE)
+    assert [node.name for node in after.graph.node] == ["theirs"]
