@@ -130,6 +130,15 @@ def point_to_data(tensor: onnx.TensorProto, location: str, offset: int, length: 
         tensor.external_data.add(key=key, value=value)
 
 
+def large_weights(graph_ir: onnx_ir.Model, least_bytes: int) -> set[str]:
+    """The names of those weights of the main graph that take that much."""
+    return {
+        name
+        for name, value in graph_ir.graph.initializers.items()
+        if value.const_value is not None and value.const_value.nbytes >= least_bytes
+    }
+
+
 @contextmanager
 def _hollow(graph_ir: onnx_ir.Model, names: Collection[str]) -> Iterator[dict[str, onnx_ir.TensorProtocol]]:
     """The model with names of values in a file for some weights, for as long as the block runs."""
@@ -163,12 +172,7 @@ def to_light_proto(
     """
     import onnx_ir
 
-    if names is None:
-        names = {
-            name
-            for name, value in graph_ir.graph.initializers.items()
-            if value.const_value is not None and value.const_value.nbytes >= LARGE_BYTES
-        }
+    names = large_weights(graph_ir, LARGE_BYTES) if names is None else names
     with _hollow(graph_ir, names) as large:
         proto = onnx_ir.to_proto(graph_ir)
     inline(proto, graph_ir, set(large))

@@ -19,9 +19,9 @@ from optimizer.errors import (
 from optimizer.evaluate import output_kinds
 from optimizer.external_data import PROTO_BYTES, remove_model
 from optimizer.goal import Goal
-from optimizer.model import file_bytes, first_line, from_proto, write_atomically
+from optimizer.model import file_bytes, from_proto, write_atomically
 from optimizer.results import Conversion, Format
-from optimizer.runtime import Session, open_session
+from optimizer.runtime import Session, error_text, open_session
 from optimizer.runtime.extensions import note_custom_operators
 from optimizer.workspace import Workspace
 
@@ -107,11 +107,12 @@ def _convert_and_prove(prepared: Prepared, request: _Request) -> Conversion:
     try:
         return _prove(fast, session, request)
     except UnsupportedModelError as error:
-        if fast.runtime == "TensorFlow" and (
-            effects := find_effects(request.workspace.original, fast.signature)
-        ):
+        if fast.runtime != "TensorFlow":
+            raise
+        effects = find_effects(request.workspace.original, fast.signature)
+        if effects is not None:
             raise effects from error
-        if fast.runtime != "TensorFlow" or fast.rounding != "dynamic":
+        if fast.rounding != "dynamic":
             raise
     exact, session = _convert(prepared, request, exact=True)
     note = "activations are rounded as in the upload, which is slower: rounded faster it answered otherwise"
@@ -216,8 +217,7 @@ def _write(proto: onnx.ModelProto, prepared: Prepared, request: _Request) -> tup
     try:
         session = open_session(workspace.converted)
     except (InvalidModelError, UnsupportedModelError) as error:  # the converter's fault, not the upload's
-        reason = first_line(error.__cause__ or error).rpartition("failed:")[2]  # without the path
-        reason = reason.rpartition("NOT_IMPLEMENTED : ")[2].rstrip(".")
+        reason = error_text(error.__cause__ or error).rpartition("failed:")[2].rstrip(".")  # without the path
         broken = isinstance(error, InvalidModelError)  # else an operator lacks a kernel or its library
         hint = "Hand in the model in another format, or in float32." if broken else error.hint
         raise UnsupportedModelError(

@@ -9,7 +9,7 @@ from optimizer.graph.layers import Layers
 from optimizer.graph.light_graph import LightGraph
 from optimizer.graph.rewriter import Left
 from optimizer.graph.rewrites.words import in_words
-from optimizer.graph.structure import all_graphs, all_nodes, true_inputs
+from optimizer.graph.structure import all_graphs, all_nodes, read_names, true_inputs
 from optimizer.rewriting import AppliedRewrite, LeftNode
 
 
@@ -44,10 +44,8 @@ def left_nodes(recognized: Mapping[str, Left], layers: Layers) -> tuple[LeftNode
 
 def unused_inputs(graph: LightGraph) -> list[str]:
     """A sentence for each input that nothing reads."""
-    proto = graph.proto
-    read = {name for node in all_nodes(proto.graph) for name in node.input}
-    read |= {value.name for graph in all_graphs(proto.graph) for value in graph.output}
-    unused = [value.name for value in true_inputs(proto.graph) if value.name not in read]
+    read = read_names(graph.proto.graph)
+    unused = [value.name for value in true_inputs(graph.proto.graph) if value.name not in read]
     return [f"Input {name} is read by no node; it stays, since callers feed it." for name in unused]
 
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from optimizer.external_data import LARGE_BYTES, give_back, withhold
-from optimizer.graph.structure import STANDARD_DOMAINS, all_graphs, all_nodes
+from optimizer.external_data import LARGE_BYTES, give_back, large_weights, withhold
+from optimizer.graph.structure import STANDARD_DOMAINS, read_names
 
 if TYPE_CHECKING:
     import onnx
@@ -54,8 +54,7 @@ class LightGraph:
 
     def with_proto(self, proto: onnx.ModelProto) -> LightGraph:
         """What a tool made of the graph, in place; a weight that nothing reads any more is left out."""
-        read = {name for node in all_nodes(proto.graph) for name in node.input}
-        read |= {value.name for graph in all_graphs(proto.graph) for value in graph.output}
+        read = read_names(proto.graph)
         weights = {name: weight for name, weight in self.weights.items() if name in read}
         inputs = [value for value in proto.graph.input if value.name not in self.weights.keys() - weights]
         if len(inputs) < len(proto.graph.input):
@@ -70,15 +69,12 @@ class LightGraph:
 
 def lighten(graph_ir: ir.Model, apart: Apart) -> LightGraph:
     """Take the large weights out of a model."""
-    least = LARGE_BYTES if apart == "all" else _LEAST_BYTES
-    names = {
-        name
-        for name, value in graph_ir.graph.initializers.items()
-        if apart != "none"
-        and value.const_value is not None
-        and value.const_value.nbytes >= least
-        and (apart == "all" or _is_of_layers(value))
-    }
+    names: set[str] = set()
+    if apart == "all":
+        names = large_weights(graph_ir, LARGE_BYTES)
+    if apart == "layers":
+        values = graph_ir.graph.initializers
+        names = {name for name in large_weights(graph_ir, _LEAST_BYTES) if _is_of_layers(values[name])}
     proto, weights = withhold(graph_ir, names)
     return LightGraph(proto, weights, apart)
 

@@ -188,7 +188,7 @@ def _proven(
     """
     report, given = Report(), before.graph
     if before.size > _LARGE_BYTES:
-        gc.collect()  # graphs of onnx_ir are cycles, each with a copy of the weights
+        gc.collect()  # graphs of onnx_ir are cycles, some with weights that were folded
     try:
         if tool.rewrites:
             graph, report = rewrite(given, tool.rewrites, highest_opset)

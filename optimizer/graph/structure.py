@@ -33,6 +33,12 @@ def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
             yield from all_nodes(inner)
 
 
+def read_names(graph: onnx.GraphProto) -> set[str]:
+    """The names of the values that nodes read or graphs give, those of subgraphs included."""
+    read = {name for node in all_nodes(graph) for name in node.input}
+    return read | {value.name for inner in all_graphs(graph) for value in inner.output}
+
+
 def all_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """A graph and every graph inside it."""
     yield graph

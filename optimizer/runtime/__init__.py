@@ -4,7 +4,7 @@ ONNX Runtime falls back to the CPU without an exception when a provider cannot s
 compares `get_providers()[0]` with what was asked for.
 """
 
-from optimizer.runtime.native import PROVIDERS, runtime_version
+from optimizer.runtime.native import PROVIDERS, error_text, runtime_version
 from optimizer.runtime.offline import optimize_basic
 from optimizer.runtime.opsets import newest_opset
 from optimizer.runtime.probe import usable_providers
@@ -16,6 +16,7 @@ __all__ = [
     "BoundRun",
     "KernelCall",
     "Session",
+    "error_text",
     "fixed_batch_of",
     "newest_opset",
     "open_mapped",

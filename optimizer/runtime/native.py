@@ -111,17 +111,17 @@ def run_error(error: Exception) -> OptimizerError:
     """What a run raised, as an error of ours."""
     if type(error).__name__ == "InvalidArgument":
         return InvalidDataError(
-            f"The model cannot run on these inputs: {_text(error)}.",
+            f"The model cannot run on these inputs: {error_text(error)}.",
             hint="`onnxpress inspect` prints the line that writes samples.",
         )
     return ToolError(
-        f"ONNX Runtime failed while running the model: {_text(error)}.",
+        f"ONNX Runtime failed while running the model: {error_text(error)}.",
         hint="Check that the inputs' sizes go together; else use a smaller batch size, or provider cpu.",
     )
 
 
 def _load_error(error: Exception, name: str, provider: Provider) -> OptimizerError:
-    kind, text = type(error).__name__, _text(error)
+    kind, text = type(error).__name__, error_text(error)
     if kind == "NotImplemented" or any(mark in text for mark in _UNKNOWN_OPERATOR):
         return UnsupportedModelError(
             f"{name} cannot run on {provider}: {text}.",
@@ -139,6 +139,6 @@ def _load_error(error: Exception, name: str, provider: Provider) -> OptimizerErr
     )
 
 
-def _text(error: Exception) -> str:
-    # "[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : Could not find ..." -> "Could not find ..."
+def error_text(error: BaseException) -> str:
+    """The first line of what ONNX Runtime raised, without its code: "Could not find ..."."""
     return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", first_line(error))

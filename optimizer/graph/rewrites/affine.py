@@ -138,13 +138,15 @@ def _fold_gemm(layer: ir.Node, changes: Changes, build: Builder) -> Sequence[ir.
     channels = weight.shape[0 if across else 1]
     given = array(layer.inputs[2]) if len(layer.inputs) > 2 else None
     bias = np.zeros(channels, weight.dtype) if given is None else _by_channel(given, channels, 2, 1)
+    if bias is None:
+        return None
     for op_type, constant in changes:
         change = _by_channel(constant, channels, 2, 1)
-        if change is None or bias is None:
+        if change is None:
             return None
         weight, bias = _changed(op_type, (weight, bias), (change[:, None] if across else change, change))
-    constants = [build.constant(each) for each in (weight, bias) if each is not None]
-    return [build("Gemm", layer.inputs[0], *constants, **attributes_of(layer))]
+    inputs = (layer.inputs[0], build.constant(weight), build.constant(bias))
+    return [build("Gemm", *inputs, **attributes_of(layer))]
 
 
 def _fold_conv(layer: ir.Node, changes: Changes, build: Builder) -> Sequence[ir.Value] | None:
