@@ -8,7 +8,6 @@ training switch) is False.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,11 +27,7 @@ FREE_SPATIAL_SIZE = 64
 FREE_SIZE = 16
 """Free axes of other inputs (sequences): equal in all inputs, as token ids and their mask must be."""
 
-SCALES = (1, 4, 16, 64, 256, 1024)
-"""By what both grow for models to whose layers they are too small; images up to a size of 1024."""
-
 _LARGEST_SPATIAL_SIZE = 1024
-_TOO_SMALL = re.compile(r"negative|invalid input shape|smaller than|must be positive|greater than", re.I)
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ class GeneratedDataset:
     words: tuple[str, ...] | None = None
     """What the model's tables know: then strings are telling texts; see `telling_texts`."""
     scale: int = 1
-    """Times the usual size of free axes."""
+    """Times the usual size of free axes; see `taken_scale`."""
 
     @property
     def whole_calls(self) -> bool:
@@ -68,15 +63,6 @@ class GeneratedDataset:
             for batch in self.batches(range(self.count), 1)
             for digest in content_hashes(batch.feeds, whole_calls=self.whole_calls)
         )
-
-
-def is_too_small(reason: str) -> bool:
-    """Whether a runtime's error says that an image or sequence is too small for a layer.
-
-    >>> is_too_small("Computed output size would be negative: -2"), is_too_small("index 7 is out of bounds")
-    (True, False)
-    """
-    return _TOO_SMALL.search(reason) is not None
 
 
 def generate_inputs(
@@ -117,12 +103,8 @@ def _feeds(
     source: GeneratedDataset, rows: Sequence[int] | NDArray[np.int64], *, whole_calls: bool
 ) -> dict[str, NDArray[Any]]:
     inputs, seed, words = source.inputs, source.seed, source.words
-    sizes = _free_sizes(inputs, source.scale)
     feeds = {}
-    for position, spec in enumerate(inputs):
-        shape = tuple(
-            d if isinstance(d, int) else sizes[_key(spec, axis)] for axis, d in enumerate(spec.shape)
-        )
+    for position, (spec, shape) in enumerate(zip(inputs, sample_shapes(inputs, source.scale), strict=True)):
         if not shape or whole_calls or not len(rows):  # of a first axis of 0 there is no sample
             index = rows[0] if shape and whole_calls else 0
             feeds[spec.name] = _values(spec, shape, np.random.default_rng((seed, index, position)), words)
@@ -137,6 +119,15 @@ def _repeat_free_axis(spec: TensorSpec, array: NDArray[Any], batch_size: int) ->
     if not spec.shape or isinstance(spec.shape[0], int):
         return array
     return np.concatenate([array] * batch_size)
+
+
+def sample_shapes(inputs: tuple[TensorSpec, ...], scale: int) -> tuple[tuple[int, ...], ...]:
+    """The shape of each input in a call of one sample."""
+    sizes = _free_sizes(inputs, scale)
+    return tuple(
+        tuple(d if isinstance(d, int) else sizes[_key(spec, axis)] for axis, d in enumerate(spec.shape))
+        for spec in inputs
+    )
 
 
 def _free_sizes(inputs: tuple[TensorSpec, ...], scale: int) -> dict[str, int]:
@@ -176,6 +167,3 @@ def _values(
         f"Input {spec.name} is of type {spec.dtype}, for which no values can be made up.",
         hint="Give samples: an .npz with an array for each input.",
     )
-
-
-__all__ = ["FREE_SIZE", "FREE_SPATIAL_SIZE", "SCALES", "GeneratedDataset", "generate_inputs", "is_too_small"]

@@ -66,6 +66,9 @@ def simplify(model: Model, largest_bytes: int = PROTO_BYTES, highest_opset: int 
     except (InvalidDataError, ToolError) as error:  # it loads, but rejects values that we can make up
         refusal = f"Nothing was simplified: the model does not run on generated inputs. {error.message}"
         return PassResult(model, (), (refusal,))
+    if len(expected.empty) == len(expected.outputs[0]):
+        refusal = "Nothing was simplified: every output is empty on generated inputs, which proves nothing."
+        return PassResult(model, (), (refusal,), made_up_scale=expected.scale)
     refusals: list[str] = []
     try:
         cleaned = _cleaned(original, expected, highest_opset)
@@ -74,7 +77,7 @@ def simplify(model: Model, largest_bytes: int = PROTO_BYTES, highest_opset: int 
         refusals = [f"The computation of weights from fewer bits was left: {refused}."]
         original, cleaned = given, _cleaned(given, expected, highest_opset)
         result, difference = cleaned.marked.graph, cleaned.difference
-    refusals = [*cleaned.refusals, *unused_inputs(result), *refusals]
+    refusals = [*cleaned.refusals, *unused_inputs(result), *_unproven(expected), *refusals]
     layers = Layers(original.proto)
     nodes_left = left_nodes(cleaned.left, layers)
     if not cleaned.is_changed:
@@ -95,6 +98,13 @@ def simplify(model: Model, largest_bytes: int = PROTO_BYTES, highest_opset: int 
         rewritten_places(cleaned.places, layers),
         nodes_left,
         expected.scale,
+    )
+
+
+def _unproven(expected: Witness) -> tuple[str, ...]:
+    return tuple(
+        f"Output {name} is empty on generated inputs: the proof says nothing of it."
+        for name in expected.empty
     )
 
 

@@ -52,7 +52,12 @@ class Witness:
     sigmoids: frozenset[str] = frozenset()
     """Outputs that a Sigmoid computes."""
     scale: int = 1
-    """Times the usual size of generated inputs, which the model's layers are too large for."""
+    """Times the usual size of generated inputs; see `taken_scale`."""
+
+    @property
+    def empty(self) -> tuple[str, ...]:
+        """Outputs that no generated input gave a value, so that nothing is known of them."""
+        return tuple(name for name in self.outputs[0] if not any(run[name].size for run in self.outputs))
 
 
 def witness(proto: onnx.ModelProto, weights: Values | None = None) -> Witness:
@@ -65,7 +70,7 @@ def witness(proto: onnx.ModelProto, weights: Values | None = None) -> Witness:
     Raises:
         OptimizerError: If it does not load or run.
     """
-    from optimizer.data import SCALES, generate_inputs, is_too_small
+    from optimizer.data import generate_inputs, taken_scale
     from optimizer.evaluate import output_kinds
     from optimizer.runtime import fixed_batch_of
 
@@ -73,16 +78,11 @@ def witness(proto: onnx.ModelProto, weights: Values | None = None) -> Witness:
     session = open_proto(proto)
     inputs = tuple(spec for spec in session.inputs if spec.name not in weights)
     batch = fixed_batch_of(inputs)
-    sizes = _BATCH_SIZES if batch is None else (batch,)
     words = known_words(proto)
-    for scale in SCALES:
-        feeds = [generate_inputs(inputs, size, _SEED + size, words, scale) for size in sizes]
-        try:
-            outputs = [session.run(feed | weights) for feed in feeds]
-            break
-        except (InvalidDataError, ToolError) as error:
-            if scale == SCALES[-1] or not is_too_small(error.message):
-                raise
+    scale = taken_scale(inputs, lambda feed: session.run({**feed, **weights}), words)
+    sizes = _BATCH_SIZES if batch is None else (batch,)
+    feeds = [generate_inputs(inputs, size, _SEED + size, words, scale) for size in sizes]
+    outputs = [session.run(feed | weights) for feed in feeds]
     for feed in _unusual_feeds(feeds[-1], {spec.name for spec in inputs if _is_free(spec)}):
         try:
             outputs.append(session.run(feed | weights))

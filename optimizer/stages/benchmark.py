@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from optimizer.benchmark import measure_alone, measure_pair
 from optimizer.convert.detect import detect
 from optimizer.convert.scan import scan
+from optimizer.data import taken_scale
 from optimizer.errors import InvalidOptionsError
 from optimizer.isolation import Reporter
 from optimizer.results import Measurement, Measurements
+from optimizer.runtime import open_session
 from optimizer.stages.launch import launcher, settings_for
 from optimizer.workspace import StageRequest
 
@@ -26,10 +30,17 @@ def run(request: StageRequest, reporter: Reporter) -> None:
                 hint=f"onnxpress convert {path.name} -o model.onnx makes one.",
             )
         scan(path, "onnx", custom_operators=request.goal.onnxruntime_extensions)
-    settings, launch = settings_for(request), launcher(request)
     first, *others = request.readable
+    settings, launch = settings_for(request), launcher(request)
+    if settings.samples is None:
+        settings = settings.model_copy(update={"scale": max(map(_scale_of, request.readable))})
     rows: list[Measurement] = [measure_alone(first.name, first, settings, launch)]
     for number, path in enumerate(others, 1):
         reporter.progress(number / len(request.readable), path.name)
         rows.append(measure_pair(path.name, first, path, settings, launch))
     request.files.write("benchmark", Measurements(rows=tuple(rows)))
+
+
+def _scale_of(path: Path) -> int:
+    session = open_session(path)
+    return taken_scale(session.inputs, session.run)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import helper, parser
 from uploads import Command, Upload, lambda_h5, stage_processes
 
 from optimizer.model import load_model
@@ -92,6 +92,18 @@ def test_convert_and_benchmark_give_their_results_as_json(
     assert first.ratio is None
     assert second.ratio is not None
     assert second.ratio.n >= 2
+
+
+def test_benchmark_makes_inputs_that_are_large_enough_for_the_model(
+    onnxpress: Command, tmp_path: Path
+) -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]> m (float[batch, 1, length] x)
+        => (float[batch, 1, left] y) <float[1, 1, 41] w = {WEIGHTS}> { y = Conv (x, w) }"""
+    proto = parser.parse_model(text.replace("WEIGHTS", ", ".join(["0.5"] * 41)))
+    (tmp_path / "long.onnx").write_bytes(proto.SerializeToString())
+    done = onnxpress.run("benchmark", "long.onnx", "--threads", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    assert Measurements.model_validate_json(done.stdout).rows[0].latency_ms > 0
 
 
 def test_convert_and_inspect_end_a_model_where_outputs_says(

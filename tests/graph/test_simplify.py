@@ -271,3 +271,19 @@ def test_the_size_that_a_model_needs_is_handed_on() -> None:
     assert result.made_up_scale == 4
     assert len(result.model.graph_ir.graph) == 1
     assert simplify(result.model).made_up_scale == 4
+
+
+CROPPED = """g (float[n, length, 2] x) => (float[n, left, 2] y OUTPUTS) {
+    p = Identity (x) \n y = Slice (p, start, end, axis) \n z = Neg (p) }"""
+
+
+@pytest.mark.parametrize("edge", [50, 1_000_000])
+@pytest.mark.parametrize("others", ["", ", float[n, length, 2] z"])
+def test_an_output_that_is_always_empty_is_named(edge: int, others: str) -> None:
+    ends = {name: np.array([value]) for name, value in (("start", edge), ("end", -edge), ("axis", 1))}
+    result = simplify(model(CROPPED.replace("OUTPUTS", others), **ends))
+    is_simplified = "Identity" not in operators(result.model)
+    said = " ".join(result.refusals)
+    assert is_simplified == (edge == 50 or others != "")
+    assert ("Output y is empty" in said) == (edge != 50 and others != "")
+    assert ("every output is empty" in said) == (edge != 50 and others == "")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from optimizer.convert.parity.comparison import Run, compare
 from optimizer.convert.parity.original import Original
 from optimizer.convert.prepared import Prepared
-from optimizer.data import SCALES, Dataset, GeneratedDataset, is_too_small
+from optimizer.data import Dataset, GeneratedDataset, taken_scale
 from optimizer.errors import InvalidDataError, OptimizerError, ToolError, UnsupportedModelError
 from optimizer.results import Parity
 from optimizer.runtime import Session
@@ -59,14 +59,16 @@ def prove_parity(original: Original, session: Session, prepared: Prepared, sampl
             one of the two does not run at all.
     """
     has_texts = any(spec.dtype == "object" for spec in session.inputs)
-    made_up = GeneratedDataset(session.inputs, _TEXTS if has_texts else _SAMPLES, words=prepared.words)
-    for scale in SCALES:
-        made_up = replace(made_up, scale=scale, count=made_up.count if scale == 1 else _LARGE_SAMPLES)
-        source = samples or made_up
-        sizes = _sizes(session, source)
-        attempts = [_attempt(original, session, source, size) for size in sizes]
-        if samples is not None or not all(is_too_small(attempt.reason) for attempt in attempts):
-            break
+    count = _TEXTS if has_texts else _SAMPLES
+    made_up = GeneratedDataset(session.inputs, count, words=prepared.words)
+    if samples is None:
+        scale = taken_scale(
+            session.inputs, lambda feeds: _run_both(original, session, feeds)[0], made_up.words
+        )
+        made_up = replace(made_up, scale=scale, count=count if scale == 1 else _LARGE_SAMPLES)
+    source = samples or made_up
+    sizes = _sizes(session, source)
+    attempts = [_attempt(original, session, source, size) for size in sizes]
     if samples is not None and has_texts:
         attempts += _on_made_up_texts(original, session, made_up, sizes[-1])
     accepted = [attempt for attempt in attempts if attempt.runs]
@@ -84,7 +86,7 @@ def prove_parity(original: Original, session: Session, prepared: Prepared, sampl
         inputs_from="generated" if samples is None else "samples",
         batch_sizes=tuple(sorted({attempt.size for attempt in accepted})),
         outputs=outputs,
-        note="; ".join(filter(None, (_note(prepared, session, source, refused), noisy))),
+        note="; ".join(filter(None, (_note(prepared, session, source, refused), noisy, _empty(runs)))),
     )
     baked = accepted[0].size if refused and refused.refused_by == "ONNX Runtime" else None
     return Proof(parity, _unbatched(accepted, session), baked)
@@ -134,6 +136,11 @@ def _attempt(original: Original, session: Session, source: Dataset | GeneratedDa
     if runs:
         return _Attempt(largest, tuple(runs), tuple(taken))
     return _Attempt(size, reason=f"there are fewer than {size} samples")
+
+
+def _run_both(original: Original, session: Session, feeds: dict[str, NDArray[Any]]) -> Run:
+    theirs = original.run(feeds)
+    return session.run(feeds), theirs
 
 
 def _on_made_up_texts(
@@ -190,6 +197,14 @@ def _note(
     if prepared.rounding == "static":
         notes.append("the upload computes in integers, so that two quantization steps are allowed")
     return "; ".join(notes)
+
+
+def _empty(runs: list[Run]) -> str:
+    """What to say of outputs that no input gave a value; "" where there are none."""
+    names = [name for name in runs[0][1] if not any(theirs[name].size for _, theirs in runs)]
+    if not names:
+        return ""
+    return f"nothing is known of {', '.join(names)}: empty for every input; give samples that fill it"
 
 
 def _unbatched(accepted: list[_Attempt], session: Session) -> frozenset[str]:

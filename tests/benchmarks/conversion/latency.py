@@ -10,8 +10,10 @@ from pathlib import Path
 from benchmarks.conversion.records import Record
 
 from optimizer.benchmark import LaunchRequest, LaunchTimes, MeasureSettings, measure_pair
+from optimizer.data import taken_scale
 from optimizer.errors import OptimizerError, ToolError
 from optimizer.results import Interval
+from optimizer.runtime import open_session
 
 LAUNCH = """
 import sys
@@ -36,7 +38,9 @@ def measure(folder: Path, launches: int) -> Latency:
     if not theirs.is_file() or not ours.is_file():
         return Latency(words="-")
     try:
-        row = measure_pair("ours", theirs, ours, MeasureSettings(launches=launches), launch)
+        session = open_session(ours)
+        settings = MeasureSettings(launches=launches, scale=taken_scale(session.inputs, session.run))
+        row = measure_pair("ours", theirs, ours, settings, launch)
     except OptimizerError as error:
         return Latency(words=error.message)
     return Latency(latency_ms=row.latency_ms, ratio=row.ratio)

@@ -16,7 +16,7 @@ from benchmarks.conversion.records import Built, Converted, Plain
 from zoo import PACKAGED, ZOO, ZooModel
 
 from optimizer.convert.plain import convert_plainly as plain_tf2onnx
-from optimizer.data import generate_inputs
+from optimizer.data import generate_inputs, taken_scale
 from optimizer.errors import OptimizerError
 from optimizer.goal import Goal
 from optimizer.model import file_bytes, first_line, sha256
@@ -76,7 +76,8 @@ def convert_plainly(model: ZooModel, folder: Path) -> Plain:
     try:
         path.write_bytes(plain_tf2onnx(original, signature).SerializeToString())
         session = open_session(path)
-        session.run(generate_inputs(session.inputs, 1, 0))
+        scale = taken_scale(session.inputs, session.run)
+        session.run(generate_inputs(session.inputs, 1, 0, scale=scale))
     except Exception as error:  # whatever tf2onnx raises; the row shows it
         path.unlink(missing_ok=True)
         return Plain(words=f"{type(error).__name__}: {first_line(error)}")

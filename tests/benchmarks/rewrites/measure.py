@@ -59,6 +59,7 @@ def measure(folder: Path, launches: int) -> Rewritten:
     try:
         result = simplify(load_model(converted))
         save_model(result.model, ours)
+        settings = settings.model_copy(update={"scale": result.made_up_scale})
         files, runs, dropped = _files_of_tools(plain)
         files |= {"plain": plain, "ours": ours}
         runs |= {"plain": hash_as_run(plain), "ours": hash_as_run(ours)}

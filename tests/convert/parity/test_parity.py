@@ -216,3 +216,20 @@ def test_made_up_inputs_grow_until_the_model_takes_them(tmp_path: Path) -> None:
     parity = prove(tmp_path, text, text).parity
     assert parity.inputs_from == "generated"
     assert parity.batch_sizes == (1, 3)
+
+
+CROPPED = """(float[batch, length, 2] x) => (float[batch, left, 2] y, float[batch, length, 2] z)
+    <int64[1] start = {START}, int64[1] end = {-50}, int64[1] axis = {1}, float[1] two = {2.0}>
+    { y = Slice (x, start, end, axis) z = Mul (x, two) }"""
+
+
+def test_a_crop_is_compared_on_inputs_of_which_something_is_left(tmp_path: Path) -> None:
+    right, wrong = CROPPED.replace("START", "50"), CROPPED.replace("START", "51")
+    assert prove(tmp_path, right, right).parity.note == ""
+    with pytest.raises(UnsupportedModelError, match="output y"):
+        prove(tmp_path, right, wrong)
+
+
+def test_an_output_that_is_always_empty_is_not_called_proven(tmp_path: Path) -> None:
+    never = CROPPED.replace("START", "1000000")
+    assert "nothing is known of y: empty for every input" in prove(tmp_path, never, never).parity.note

@@ -1,0 +1,70 @@
+"""Finds how large made-up inputs must be: the usual size is too small for some models' layers.
+
+Such a model stops ("output size would be negative"), or crops its sequence until nothing is left of it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from optimizer.data.generate import generate_inputs, sample_shapes
+from optimizer.errors import InvalidDataError, ToolError
+from optimizer.results import TensorSpec
+
+_SCALES = (1, 2, 4, 16, 64, 256, 1024)
+_LARGEST_ELEMENTS = 1 << 22  # of an input; an image of 1024x1024x4, a sequence of 16384 x 256
+_TOO_SMALL = re.compile(r"negative|invalid input shape|smaller than|must be positive|greater than", re.I)
+
+
+def taken_scale(
+    inputs: tuple[TensorSpec, ...],
+    run: Callable[[dict[str, NDArray[Any]]], Mapping[str, NDArray[Any]]],
+    words: tuple[str, ...] | None = None,
+) -> int:
+    """The smallest scale of made-up inputs at which a model runs, and leaves no output empty.
+
+    Args:
+        inputs: The model's inputs.
+        run: Runs the model once.
+        words: As in `GeneratedDataset`.
+
+    Returns:
+        The scale; where some output is empty at each, the smallest that runs, and 1 where none does.
+    """
+    empty_at = 0
+    for scale in growing(inputs):
+        try:
+            outputs = run(generate_inputs(inputs, 1, 0, words, scale))
+        except (InvalidDataError, ToolError) as error:
+            if not is_too_small(error.message):
+                break
+            continue
+        if all(value.size for value in outputs.values()):
+            return scale
+        empty_at = empty_at or scale
+    return empty_at or 1
+
+
+def growing(inputs: tuple[TensorSpec, ...]) -> Iterator[int]:
+    """Scales that each make some input larger, from 1 up to what memory bears."""
+    before: tuple[tuple[int, ...], ...] = ()
+    for scale in _SCALES:
+        shapes = sample_shapes(inputs, scale)
+        if shapes == before or (scale > 1 and max(map(math.prod, shapes), default=0) > _LARGEST_ELEMENTS):
+            return
+        yield scale
+        before = shapes
+
+
+def is_too_small(reason: str) -> bool:
+    """Whether a runtime's error says that an image or sequence is too small for a layer.
+
+    >>> is_too_small("Computed output size would be negative: -2"), is_too_small("index 7 is out of bounds")
+    (True, False)
+    """
+    return _TOO_SMALL.search(reason) is not None
