@@ -10,7 +10,7 @@ from tf2onnx import utils
 from tf2onnx.handler import tf_op
 from tf2onnx.onnx_opset.reduction import SegmentSum
 
-from optimizer.convert.op_converters.formula import Formula, dtype_of, is_float
+from optimizer.convert.op_converters.formula import Formula, Operand, dtype_of, is_float
 
 _ADDED = (
     onnx.TensorProto.FLOAT,
@@ -56,6 +56,59 @@ class UnsortedSegmentExtreme:
             ctx.copy_dtype(output, bound.output[0])
             ctx.copy_shape(output, bound.output[0])
         SegmentSum.version_13(ctx, node, **fields)
+
+
+@tf_op(["SegmentMax", "SegmentMin"])
+class SegmentExtreme:
+    """tf2onnx's own gives infinity where a segment is empty, TensorFlow 0."""
+
+    @classmethod
+    def version_16(cls, ctx: Any, node: Any, **fields: Any) -> None:
+        """Convert one node."""
+        formula, output = Formula(ctx), node.output[0]
+        zero = np.zeros((), dtype_of(ctx, output))
+        empty = formula("Equal", _counts(formula, *node.input), np.int64(0))
+        found = ctx.insert_new_node_on_output(
+            "Where", output, inputs=[*map(formula.name, (empty, zero)), output]
+        )
+        ctx.copy_dtype(output, found.output[0])
+        ctx.copy_shape(output, found.output[0])
+        SegmentSum.version_13(ctx, node, **fields)
+
+
+@tf_op(["SegmentMean", "SparseSegmentMean", "SparseSegmentSqrtN"])
+class SegmentMean:
+    """sum / max(count, 1), or sum / sqrt(max(count, 1)): tf2onnx's own gives NaN where a segment is empty."""
+
+    @classmethod
+    def version_16(cls, ctx: Any, node: Any, **_: Any) -> None:
+        """Convert one node."""
+        formula, rows, segments = Formula(ctx), node.input[0], node.input[-1]
+        if node.type.startswith("Sparse"):
+            rows = formula.name(formula("Gather", rows, node.input[1], axis=0))
+            ctx.set_shape(rows, [-1, *ctx.get_shape(node.input[0])[1:]])
+        counts = formula("Max", _counts(formula, rows, segments), np.int64(1))
+        share = formula.cast(counts, ctx.get_dtype(node.output[0]))
+        if node.type.endswith("SqrtN"):
+            share = formula("Sqrt", share)
+        formula.replace(node, formula("Div", _added(formula, rows, segments), share))
+
+
+def _added(formula: Formula, rows: str, segments: str) -> Operand:
+    """The sum of the rows of each segment."""
+    places = formula.unsqueeze(formula.cast(segments, onnx.TensorProto.INT64), 1)
+    count = formula("Add", formula("ReduceMax", places, keepdims=0), np.int64(1))
+    sizes = [formula.size(rows, axis) for axis in range(1, len(formula.graph.get_shape(rows)))]
+    start = formula("Expand", np.zeros((), dtype_of(formula.graph, rows)), formula.vector(count, *sizes))
+    return formula("ScatterND", start, places, rows, reduction="add")
+
+
+def _counts(formula: Formula, rows: str, segments: str) -> Operand:
+    """How many rows each segment has, with an axis of size 1 for each of a row's."""
+    ones = formula.name(formula("Expand", np.int64(1), formula("Shape", segments)))
+    formula.graph.set_shape(ones, [-1])
+    formula.graph.set_dtype(ones, onnx.TensorProto.INT64)
+    return formula.unsqueeze(_added(formula, ones, segments), *range(1, len(formula.graph.get_shape(rows))))
 
 
 @tf_op("InvertPermutation")
