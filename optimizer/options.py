@@ -34,12 +34,12 @@ class Options(BaseModel):
         except ValidationError as error:
             faults = faults_in_words(error.errors(), whole=cls.__name__)
             raise InvalidOptionsError(
-                f"{cls.__name__} does not accept these values: {faults}",
+                f"Values that are not accepted: {faults}",
                 hint=_hint(cls.model_fields, error.errors()),
             ) from error
         except PydanticSerializationError as error:
             raise InvalidOptionsError(
-                f"{cls.__name__} does not accept these values: a text in them is no Unicode."
+                "Values that are not accepted: a text in them is no Unicode."
             ) from error
 
 

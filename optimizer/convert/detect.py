@@ -21,6 +21,7 @@ from optimizer.convert.upload import (
     only_onnx,
     onnx_names,
     read_json,
+    refuse_files,
 )
 from optimizer.errors import InvalidModelError, UnsupportedModelError
 from optimizer.model import first_line
@@ -78,6 +79,11 @@ def detect(path: Path) -> Format:
 def _detect_archive(path: Path) -> Format:
     names = member_names(path)
     if is_keras_archive(names):
+        if not any(name.startswith("model.weights") for name in names):
+            raise InvalidModelError(
+                f"{path.name} is a .keras file without its weights: model.weights.h5 is missing in it.",
+                hint=_DOWNLOAD_AGAIN,
+            )
         return _detect_keras(path)
     if onnx_names(names):
         return "onnx"
@@ -89,6 +95,7 @@ def _detect_archive(path: Path) -> Format:
     if any(name.endswith(("/data.pkl", "/constants.pkl")) for name in names):
         raise _pytorch(path)
     if count == 0:
+        refuse_files(path.name, names)
         refuse_incomplete(path.name, names)
     what = f"holds {count} SavedModels" if count else "holds no SavedModel (there is no saved_model.pb in it)"
     raise InvalidModelError(

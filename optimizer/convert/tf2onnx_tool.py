@@ -11,7 +11,7 @@ import gc
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from optimizer.convert.tensorflow_graph.freeze import look_up_shapes, withheld_w
 from optimizer.convert.tflite_graph.convertible import convertible
 from optimizer.convert.triage.effects import find_effects
 from optimizer.convert.triage.unconvertible import Fault, find_unconvertible, unconvertible
-from optimizer.convert.triage.wiring import Wiring, read_graph, read_tflite_graph
+from optimizer.convert.triage.wiring import Wiring, node_meant, read_graph, read_tflite_graph
 from optimizer.convert.weights import attach_weights
 from optimizer.errors import ResourceLimitError, ToolError, UnsupportedModelError
 from optimizer.external_data import PROTO_BYTES
@@ -203,7 +203,7 @@ class _Complaints(logging.Handler):
         elif str(record.msg).startswith("Failed to convert node"):
             reason = first_line(record.exc_info[1]) if record.exc_info and record.exc_info[1] else ""
             operator = re.search(r"OP=(\w+)", str(arguments[2]))
-            self._add(Fault(operator[1] if operator else "an operator", str(arguments[0]), reason))
+            self._add(Fault(operator[1] if operator else "", str(arguments[0]), reason))
 
     def _add(self, fault: Fault) -> None:
         if fault not in self.found:
@@ -213,7 +213,18 @@ class _Complaints(logging.Handler):
         """Turn the complaints into one error."""
         if self.found:
             wiring = self.wiring and self.wiring()
-            raise unconvertible(self.found, wiring, custom_operators=self._custom_operators) from cause
+            found = [_named(fault, wiring) for fault in self.found]
+            raise unconvertible(found, wiring, custom_operators=self._custom_operators) from cause
+
+
+def _named(fault: Fault, wiring: Wiring | None) -> Fault:
+    """The fault with its operator, which tf2onnx does not always say."""
+    if fault.operator:
+        return fault
+    node = wiring and node_meant(fault.node, "", wiring)
+    operator = node.operator if node else "an operator"
+    loop = "it does not write one element of each list in every turn"
+    return replace(fault, operator=operator, reason=loop if "scan output" in fault.reason else fault.reason)
 
 
 @contextlib.contextmanager

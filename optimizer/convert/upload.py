@@ -13,6 +13,7 @@ from optimizer.errors import InvalidModelError
 from optimizer.model import first_line
 
 SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
+_WHOLE_MODELS = (".onnx", ".keras", ".h5", ".hdf5", ".tflite")
 _GZIP = b"\x1f\x8b"
 _ZIP = b"PK\x03\x04"
 _MEMBERS_LOOKED_AT = 20_000
@@ -64,10 +65,29 @@ def only_onnx(folder: Path) -> Path | None:
 
 
 def onnx_names(names: list[str]) -> list[str]:
-    """The one .onnx file among the names of an archive or folder; none where a SavedModel is there too."""
-    found = [name for name in names if name.lower().endswith(".onnx")]
+    """The one .onnx file among the names of an archive or folder; none where another model is there too."""
+    found = model_files_in(names)
     others = any(PurePosixPath(name).name in SAVED_MODEL_FILES for name in names)
-    return found if len(found) == 1 and not others else []
+    return found if len(found) == 1 and found[0].lower().endswith(".onnx") and not others else []
+
+
+def model_files_in(names: list[str]) -> list[str]:
+    """Those of an archive's or folder's files that each are a whole model, by their names."""
+    files = (name for name in names if not name.lower().endswith(".weights.h5"))
+    return [name for name in files if name.lower().endswith(_WHOLE_MODELS)]
+
+
+def refuse_files(shown_as: str, names: list[str]) -> None:
+    """Raise for an archive or folder that holds no SavedModel, but models that are files.
+
+    Raises:
+        InvalidModelError: Naming them.
+    """
+    if found := model_files_in(names):
+        listed = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+        what = "several models" if len(found) > 1 else "a model"
+        hint = "Give one of them" if len(found) > 1 else "Give the file"
+        raise InvalidModelError(f"{shown_as} holds {what}: {listed}.", hint=f"{hint} as it is.")
 
 
 def model_folder(path: Path, shown_as: str = "") -> Path:
@@ -84,6 +104,7 @@ def model_folder(path: Path, shown_as: str = "") -> Path:
         if any(PurePosixPath(name).name in SAVED_MODEL_FILES for name in names):
             raise
     if not checkpoints(names):
+        refuse_files(shown_as or path.name, names)
         refuse_incomplete(shown_as or path.name, names)
         return savedmodel_folder(path, shown_as)
     return path

@@ -49,6 +49,14 @@ def write_keras(path: Path, version: str) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("metadata.json", json.dumps({"keras_version": version}))
         archive.writestr("config.json", "{}")
+        archive.writestr("model.weights.h5", b"")
+    return path
+
+
+def write_zip(path: Path, *names: str) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"{}")
     return path
 
 
@@ -66,6 +74,33 @@ def write_savedmodel(folder: Path) -> Path:
 def test_an_onnx_file_is_told_by_its_fields_under_any_name(tmp_path: Path) -> None:
     content = onnx.parser.parse_model(ONNX_TEXT).SerializeToString()
     assert detect(write(tmp_path / "model.pb", content)) == "onnx"
+
+
+def test_a_keras_file_without_its_weights_is_called_so(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "model.keras", "metadata.json", "config.json")
+    with pytest.raises(InvalidModelError, match=r"without its weights: model\.weights\.h5 is missing"):
+        detect(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("a.keras", "m/b.onnx"), r"several models: a\.keras, m/b\.onnx\."),
+        (("m/a.tflite",), r"holds a model: m/a\.tflite\."),
+        (("a.weights.h5", "notes.txt"), "holds no SavedModel"),
+    ],
+)
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_files_that_are_models_are_not_chosen_among(
+    names: tuple[str, ...], said: str, is_folder: bool, tmp_path: Path
+) -> None:
+    path = write_zip(tmp_path / "models.zip", *names)
+    if is_folder:
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(tmp_path / "models")
+        path = tmp_path / "models"
+    with pytest.raises(InvalidModelError, match=said):
+        detect(path)
 
 
 def test_a_frozen_graph_is_told_by_its_nodes_under_any_name(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -14,7 +15,7 @@ from optimizer.convert.cut.savedmodel import cut_savedmodel
 from optimizer.convert.loaders.savedmodel_graph import choose_graph, copy_graph, signatures_of
 from optimizer.convert.loaders.signature import choose_signature
 from optimizer.convert.prepared import Prepared
-from optimizer.errors import InvalidOptionsError, OptimizerError, UnsupportedModelError
+from optimizer.errors import InvalidModelError, InvalidOptionsError, OptimizerError, UnsupportedModelError
 from optimizer.model import first_line
 from optimizer.workspace import Workspace
 
@@ -31,10 +32,12 @@ def prepare_savedmodel(
         outputs: Tensors that shall come out instead of the signature's; see `cut_savedmodel`.
 
     Raises:
+        InvalidModelError: If its weights are cut off or missing.
         InvalidOptionsError: If that signature or output is not there, or none was named and several could
             be meant.
         UnsupportedModelError: If there is nothing to call.
     """
+    _refuse_cut_weights(upload / "variables")
     meta_graph, notes = choose_graph(upload)
     names = signatures_of(meta_graph)
     version = meta_graph.meta_info_def.tensorflow_version
@@ -62,6 +65,22 @@ def prepare_savedmodel(
     return Prepared("TensorFlow", chosen, producer, notes=(*notes, *cut.notes), outputs=cut.outputs)
 
 
+def _refuse_cut_weights(folder: Path) -> None:
+    """TensorFlow says of them that it read less bytes than requested, or that a file is not there."""
+    if not (folder / "variables.index").is_file():
+        return
+    try:
+        reader = tf.train.load_checkpoint(str(folder / "variables"))
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except (tf.errors.OpError, IndexError, RuntimeError, ValueError) as error:
+        raise InvalidModelError(
+            "The SavedModel's weights (variables.index and .data-... in variables/) are cut off, damaged or "
+            "missing.",
+            hint="Download or copy the whole folder again.",
+        ) from error
+
+
 @contextlib.contextmanager
 def _moved(folder: Path) -> Iterator[Path]:
     """The folder at another place, while something else is written where it was."""
@@ -73,7 +92,7 @@ def _save_call_as_signature(upload: Path, folder: Path) -> None:
     """Write the SavedModel anew with its only call function as the signature `serve`."""
     try:
         loaded = tf.saved_model.load(str(upload), tags=["serve"])
-        functions = loaded.__call__.concrete_functions
+        functions: Sequence[Any] = loaded.__call__.concrete_functions if callable(loaded) else ()
         if len(functions) != 1:
             raise _not_callable(f"it has {len(functions)}")
         tf.saved_model.save(loaded, str(folder), signatures={"serve": functions[0]})

@@ -173,6 +173,6 @@ def _result(
 def _differs(how: str) -> UnsupportedModelError:
     return UnsupportedModelError(
         f"The converted model does not compute what the upload computes: {how}.",
-        hint="Hand in the model in another format (SavedModel, .keras, ONNX). "
+        hint="End the model before what differs (--outputs), or export it as ONNX and hand in that. "
         "A model that draws random numbers or keeps state between calls cannot be converted.",
     )

@@ -221,7 +221,7 @@ def _unbatched(accepted: list[_Attempt], session: Session) -> frozenset[str]:
 def _no_run(attempt: _Attempt, prepared: Prepared, *, generated: bool) -> OptimizerError:
     """The error for a model that one of the two does not run."""
     if attempt.refused_by == "ONNX Runtime":
-        hint = "Hand in the model in another format (SavedModel, .keras, ONNX)."
+        hint = "End the model before that operator (--outputs), or export it as ONNX and hand in that."
         if "double" in attempt.reason:
             hint = "Save the model in float32: ONNX Runtime has this operator not in float64."
         elif generated:  # TensorFlow gives empty outputs for sequences that are too short, ONNX Runtime stops

@@ -48,7 +48,8 @@ _BY_FAMILY: tuple[tuple[str, str], ...] = (
         r"Enter|Exit|NextIteration|Merge|Switch|LoopCond|While|If|Case|StatelessWhile|StatelessIf"
         r"|StatelessCase|RefSwitch|TFL_(WHILE|IF|CALL_ONCE)",
         "Loops and branches: save the model with TensorFlow 2's control flow, with tensors of one shape in "
-        "every turn; a recurrent layer with unroll=True has no loop.",
+        "every turn; give tf.scan an initializer, and write a TensorArray's next element in every turn. A "
+        "recurrent layer with unroll=True has no loop.",
     ),
     (
         r"Assign|VarIsInitialized|Variable|Mutable|LookupTable(Insert|Import|Export|Remove|Size)|Stack|Queue"

@@ -190,6 +190,15 @@ def test_a_savedmodel_without_its_weights_is_told_so(module: Any, tmp_path: Path
         convert(upload, "savedmodel", tmp_path)
 
 
+@pytest.mark.parametrize("kept", [0.0, 0.6, 0.999])
+def test_weights_that_are_cut_off_are_called_damaged(module: Any, tmp_path: Path, kept: float) -> None:
+    upload = save(module, tmp_path, {"serving_default": module.__call__})
+    [data] = (upload / "variables").glob("variables.data-*")
+    data.write_bytes(data.read_bytes()[: int(kept * data.stat().st_size)])
+    with pytest.raises(InvalidModelError, match=r"variables/\) are cut off"):
+        convert(upload, "savedmodel", tmp_path)
+
+
 def test_inputs_that_tensorflow_refuses_are_explained_by_its_reason(tmp_path: Path) -> None:
     import tensorflow as tf
 

@@ -114,6 +114,8 @@ def function(kind: str) -> tuple[Callable[..., Any], dict[str, Any], dict[str, A
             return buckets + 1
 
         return count, {"x": np.array([b""], object)}, {}
+    if kind == "loops":
+        return (lambda x: tf.scan(lambda a, b: a + b, x[0])[None]), floats, {}
     return (lambda x: tf.bitcast(x, tf.int32)), floats, {}
 
 
@@ -123,6 +125,7 @@ KINDS = {
     "image files": (r"DecodeJpeg \(node \S+\): x:string\[\] -> DecodeJpeg", "decode them outside"),
     "serialized records": (r"x:string\[\?\] -> ParseExampleV2 -> Mul -> output", "takes tensors"),
     "texts in a loop": (r"-> StringToHashBucketFast -> ", "texts"),
+    "loops": (r"While \(node \S*while\): .*; it does not write one element of each list", "initializer"),
     "bits": (r"Bitcast \(node \S*Bitcast\): .*; the bits of a floating-point number", "replace them"),
 }  # fmt: skip
 
