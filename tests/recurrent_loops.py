@@ -24,7 +24,7 @@ class Loop:
     gates: str = "split"
     """split or slice."""
     sums: str = "add"
-    """add or gemm."""
+    """add, gemm, or transposed: a Gemm that transposes its weight."""
     result: str = "last"
     """last, sequence, state."""
     start: str = "zeros"
@@ -39,6 +39,8 @@ _GATES = {"lstm": 4, "gru_after": 3, "gru_before": 3, "rnn": 1}
 def _linear(loop: Loop, name: str, source: str, weight: str, bias: str) -> str:
     if loop.sums == "gemm" and bias:
         return f"{name} = Gemm ({source}, {weight}, {bias})\n"
+    if loop.sums == "transposed" and bias:
+        return f"{name} = Gemm <transB = 1> ({source}, {weight}_t, {bias})\n"
     plain = f"{name}_p = MatMul ({source}, {weight})\n"
     return plain + (f"{name} = Add ({name}_p, {bias})\n" if bias else f"{name} = Identity ({name}_p)\n")
 
@@ -193,6 +195,7 @@ def _weights(loop: Loop, text: str) -> dict[str, Array]:
         "b2": normal(gates * HIDDEN, seed=4),
         **{f"r{gate}": normal(HIDDEN, HIDDEN, seed=seed) for seed, gate in enumerate("zrn")},
     }
+    weights |= {"w_t": weights["w"].T.copy(), "r_t": weights["r"].T.copy()}
     return {name: value for name, value in weights.items() if f"{name})" in text or f"{name}," in text}
 
 

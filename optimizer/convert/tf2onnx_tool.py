@@ -22,13 +22,13 @@ from tf2onnx import optimizer, tf_loader, tfonnx, utils
 from tf2onnx.optimizer.global_pool_optimizer import GlobalPoolOptimizer
 
 from optimizer.convert import op_converters  # noqa: F401  # importing it fills tf2onnx's registry
-from optimizer.convert.formats.argument_names import read_argument_names
 from optimizer.convert.formats.tensor_names import node_name
 from optimizer.convert.insertion_order import in_order
 from optimizer.convert.naming import onnx_output_name, unique_names
 from optimizer.convert.op_converters.lookup import in_order_of_keys
 from optimizer.convert.parity.parity import mark_bfloat16
 from optimizer.convert.quantized.integer_graph import expose_integer_kernels
+from optimizer.convert.signatures.argument_names import read_argument_names
 from optimizer.convert.tensorflow_graph.bfloat16 import without_bfloat16
 from optimizer.convert.tensorflow_graph.complex_numbers import without_complex_numbers
 from optimizer.convert.tensorflow_graph.dilations import with_dilations

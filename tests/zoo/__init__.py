@@ -44,4 +44,6 @@ ZOO: dict[str, ZooModel] = {model.name: model for model in _MODELS}
 if len(ZOO) < len(_MODELS):
     raise ValueError("two models of the zoo share a name")
 
-__all__ = ["PACKAGED", "ZOO", "ZooModel"]
+MODELS = ZOO | PACKAGED
+
+__all__ = ["MODELS", "PACKAGED", "ZOO", "ZooModel"]

@@ -13,9 +13,9 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.python.eager import wrap_function
 
-from optimizer.convert.formats.argument_names import read_argument_names
-from optimizer.convert.formats.save_signature import save_signature
 from optimizer.convert.naming import unique_names
+from optimizer.convert.signatures.argument_names import read_argument_names
+from optimizer.convert.signatures.save import save_signature
 from optimizer.convert.tensorflow_graph.inlined_graph import InlinedGraph
 from optimizer.errors import UnsupportedModelError
 from optimizer.model import first_line

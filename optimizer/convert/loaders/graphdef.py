@@ -8,12 +8,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from optimizer.convert.formats.save_signature import save_signature
 from optimizer.convert.formats.tensor_names import node_name
 from optimizer.convert.loaders.graph_ends import VARIABLES, Ends, find_ends
 from optimizer.convert.naming import unique_names
 from optimizer.convert.prepared import Prepared
 from optimizer.convert.scan.graphdef import read_graphdef
+from optimizer.convert.signatures.save import save_signature
 from optimizer.convert.tensorflow_graph.clean_graph import (
     give_flags_their_rank,
     keep_needed,

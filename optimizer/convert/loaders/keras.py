@@ -18,10 +18,10 @@ from typing import Any
 import tensorflow as tf
 
 from optimizer.convert.cut.savedmodel import cut_savedmodel
-from optimizer.convert.formats.argument_names import write_argument_names
 from optimizer.convert.loaders.keras_layers import layer_names, with_asked
 from optimizer.convert.naming import unique_names
 from optimizer.convert.prepared import Prepared, Rounding
+from optimizer.convert.signatures.argument_names import write_argument_names
 from optimizer.errors import OptimizerError, ResourceLimitError, UnsupportedModelError
 from optimizer.model import first_line
 from optimizer.results import Format

@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from optimizer.convert.cut.savedmodel import cut_savedmodel
 from optimizer.convert.loaders.savedmodel_graph import choose_graph, copy_graph, signatures_of
-from optimizer.convert.loaders.signature import choose_signature
 from optimizer.convert.prepared import Prepared
+from optimizer.convert.signatures.choose import choose_signature
 from optimizer.errors import InvalidModelError, InvalidOptionsError, OptimizerError, UnsupportedModelError
 from optimizer.model import first_line
 from optimizer.workspace import Workspace

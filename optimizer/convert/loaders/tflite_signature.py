@@ -12,7 +12,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
 from optimizer.convert.formats.tflite_codes import graph_references
-from optimizer.convert.loaders.signature import choose_signature
+from optimizer.convert.signatures.choose import choose_signature
 
 
 def extract_signature(content: bytes, asked: str | None) -> tuple[bytes, str]:

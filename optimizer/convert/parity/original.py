@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.convert.formats.argument_names import read_argument_names
+from optimizer.convert.signatures.argument_names import read_argument_names
 from optimizer.errors import InvalidDataError, ToolError
 from optimizer.model import first_line
 from optimizer.results import Conversion, Runtime, TensorSpec

@@ -20,7 +20,7 @@ from benchmarks.conversion import latency
 from benchmarks.conversion.preloaded import Preloaded
 from benchmarks.conversion.records import Built, Failed, is_done
 from benchmarks.conversion.table import HEADER, Row, summary
-from zoo import PACKAGED, ZOO
+from zoo import MODELS, ZOO
 
 BARS = ("parity", "cpu", "hashes", "latency")
 RUNS, RUNS_OF_SMALL, SMALL = 3, 10, 10
@@ -66,8 +66,7 @@ def perform(tasks: list[str], names: list[str], folder: Path, hash_seed: int) ->
         left = [
             name
             for name in names
-            if (ZOO | PACKAGED)[name].legacy == legacy
-            and not all(is_done(folder / name, task) for task in tasks)
+            if MODELS[name].legacy == legacy and not all(is_done(folder / name, task) for task in tasks)
         ]
         if not left:
             continue

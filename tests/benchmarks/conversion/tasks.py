@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.conversion import plain
 from benchmarks.conversion.records import Built, Converted, Plain
-from zoo import PACKAGED, ZOO, ZooModel
+from zoo import MODELS, ZooModel
 
 from optimizer.convert.plain import convert_plainly as plain_tf2onnx
 from optimizer.data import generate_inputs, taken_scale
@@ -136,7 +136,7 @@ def _peak_bytes() -> int:
 
 def perform(task: str, name: str, folder: Path) -> None:
     """Do one task and write its record, which marks it done."""
-    model = (ZOO | PACKAGED)[name]
+    model = MODELS[name]
     folder.mkdir(parents=True, exist_ok=True)
     kind, _, run = task.partition("-")
     match kind:

@@ -13,7 +13,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -39,19 +41,21 @@ def main() -> None:
         for number in range(given.jobs):
             copies.put(_copy(Path(temporary, str(number))))
 
-        def fails_without(tests: str) -> bool:
+        @contextmanager
+        def borrowed() -> Iterator[Path]:
             copy = copies.get()
             try:
-                return fails(copy, tests)
+                yield copy
             finally:
                 copies.put(copy)
 
+        def fails_without(tests: str) -> bool:
+            with borrowed() as copy:
+                return fails(copy, tests)
+
         def catches(mutation: Planted) -> bool:
-            copy = copies.get()
-            try:
+            with borrowed() as copy:
                 caught = is_caught(mutation, copy)
-            finally:
-                copies.put(copy)
             word = "caught" if caught else "MISSED"
             print(f"{word}  {mutation.file}: {mutation.old}  ->  {mutation.new}", flush=True)
             return caught

@@ -25,11 +25,9 @@ from benchmarks.conversion.records import is_done
 from benchmarks.rewrites import tools
 from benchmarks.rewrites.measure import TASK, Rewritten, measure
 from benchmarks.rewrites.table import summary, table
-from zoo import PACKAGED, ZOO
+from zoo import MODELS
 
 from optimizer.benchmark import describe_machine
-
-MODELS = ZOO | PACKAGED
 
 
 def main() -> None:

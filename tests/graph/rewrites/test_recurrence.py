@@ -74,7 +74,7 @@ def masked_input(loop: Loop, choice: str) -> str:
 
 
 @pytest.mark.parametrize("gates", ["split", "slice"])
-@pytest.mark.parametrize("sums", ["add", "gemm"])
+@pytest.mark.parametrize("sums", ["add", "gemm", "transposed"])
 @pytest.mark.parametrize("count", ["fixed", "computed", "carried"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_spelling_is_read(cell: str, count: str, sums: str, gates: str) -> None:
@@ -130,6 +130,13 @@ def test_a_loop_that_differs_is_left(cell: str, name: str) -> None:
     text = loop_text(loop)
     assert old in text
     assert_left(loop_model(loop, text.replace(old, new)), FUSE_RECURRENCE)
+
+
+def test_a_gate_of_the_last_sample_alone_is_no_gate_of_all() -> None:
+    text = loop_text(Loop("lstm", gates="slice"))
+    first = "zi_s = Constant <value = int64[2] {"
+    assert f"{first}0, 0}}" in text
+    assert_left(loop_model(Loop("lstm"), text.replace(f"{first}0, 0}}", f"{first}-1, 0}}")), FUSE_RECURRENCE)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru_after", "rnn"])

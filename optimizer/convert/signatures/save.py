@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from optimizer.convert.formats.argument_names import write_argument_names
+from optimizer.convert.signatures.argument_names import write_argument_names
 
 
 def save_signature(

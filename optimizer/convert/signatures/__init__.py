@@ -1,0 +1,1 @@
+"""Chooses a signature, and saves one whose inputs have names that a signature cannot hold."""
