@@ -95,6 +95,12 @@ def _refusal(operator: str, node: str, place: str) -> UnsafeModelError | Unsuppo
             f"{where}: it {reason}, so the model is not loaded.",
             hint="Export the model without it: move this step out of the model, in front of or behind it.",
         )
+    if operator == "XlaCallModule":
+        return UnsupportedModelError(
+            f"{where}: it holds a program of JAX's, which is not loaded.",
+            hint="Export it with jax2tf.convert(function, native_serialization=False); a Keras model with "
+            "KERAS_BACKEND=tensorflow, which loads its .keras file too.",
+        )
     return UnsupportedModelError(
         f"{where}: it is not among TensorFlow's operators that are known to compute in memory only, so the "
         "model is not loaded.",

@@ -13,6 +13,7 @@ from tensorflow.python.client import pywrap_tf_session
 from tf2onnx.handler import tf_op
 
 from optimizer.convert import op_converters  # noqa: F401  # importing it fills tf2onnx's registry
+from optimizer.convert.scan import scan
 from optimizer.convert.scan.operators import ALLOWED, why_refused
 from optimizer.errors import UnsafeModelError, UnsupportedModelError
 
@@ -102,6 +103,15 @@ def test_an_operator_of_each_kind_is_refused_by_name(plain: Path, operator: str)
 
     kind = UnsafeModelError if why_refused(operator) else UnsupportedModelError
     assert f"Operator {operator}, node hostile" in refusal(edit(plain, put), kind)
+
+
+def test_a_program_of_jax_has_a_way_round(plain: Path) -> None:
+    def put(meta_graph: Any) -> None:
+        function_with(meta_graph, "Sum").node_def.add(name="program", op="XlaCallModule")
+
+    with pytest.raises(UnsupportedModelError) as caught:
+        scan(edit(plain, put), "savedmodel")
+    assert "native_serialization=False" in caught.value.hint
 
 
 def test_reading_and_writing_are_called_so() -> None:
