@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.convert.cycles import free_model
 from optimizer.convert.loaders.prepare import prepare
-from optimizer.convert.prepared import Prepared
+from optimizer.convert.prepared import Converted, Prepared
 from optimizer.data import open_dataset
 from optimizer.errors import (
     InvalidModelError,
@@ -119,7 +119,7 @@ def _convert_and_prove(prepared: Prepared, request: _Request) -> Conversion:
     return _prove(replace(exact, notes=(*exact.notes, note)), session, request)
 
 
-def _convert(prepared: Prepared, request: _Request, *, exact: bool = False) -> tuple[Prepared, Session]:
+def _convert(prepared: Prepared, request: _Request, *, exact: bool = False) -> tuple[Converted, Session]:
     """Write the ONNX file and load it."""
     from optimizer.convert import tf2onnx_tool
     from optimizer.convert.quantized.dynamic_graph import expose_dynamic_kernels
@@ -196,7 +196,7 @@ def _with_note_of_growth(prepared: Prepared, upload: Path, workspace: Workspace)
     return replace(prepared, notes=(*prepared.notes, note))
 
 
-def _write(proto: onnx.ModelProto, prepared: Prepared, request: _Request) -> tuple[Prepared, Session]:
+def _write(proto: onnx.ModelProto, prepared: Prepared, request: _Request) -> tuple[Converted, Session]:
     """Give the model the form that the goal asks for, and load it."""
     from optimizer.convert.cut.postprocessing_note import note_postprocessing
     from optimizer.convert.fixed_shapes import fix_shapes
@@ -227,13 +227,19 @@ def _write(proto: onnx.ModelProto, prepared: Prepared, request: _Request) -> tup
     prepared = _with_note_of_growth(prepared, request.upload, workspace)
     kinds = output_kinds(from_proto(proto))
     sigmoids = frozenset(name for name, kind in kinds.items() if kind == "sigmoid")
-    half, bfloat16, custom = computes_in_half(proto), is_of_bfloat16(proto), custom_operators(proto)
-    notes = (*prepared.notes, *note_custom_operators(custom))
-    prepared = replace(prepared, words=known_words(proto), custom_operators=custom, notes=notes)
-    return replace(prepared, sigmoids=sigmoids, half=half, bfloat16=bfloat16), session
+    custom = custom_operators(proto)
+    converted = Converted(
+        **vars(replace(prepared, notes=(*prepared.notes, *note_custom_operators(custom)))),
+        half=computes_in_half(proto),
+        bfloat16=is_of_bfloat16(proto),
+        sigmoids=sigmoids,
+        words=known_words(proto),
+        custom_operators=custom,
+    )
+    return converted, session
 
 
-def _prove(prepared: Prepared, session: Session, request: _Request) -> Conversion:
+def _prove(converted: Converted, session: Session, request: _Request) -> Conversion:
     """Compare with the original, and write down in the file what the runs showed about its batch axis."""
     import onnx
 
@@ -243,8 +249,8 @@ def _prove(prepared: Prepared, session: Session, request: _Request) -> Conversio
 
     workspace, samples = request.workspace, request.samples
     dataset = None if samples is None else open_dataset(samples, session.inputs, session.outputs)
-    original = load_original(workspace.original, prepared.runtime, prepared.signature)
-    proof = prove_parity(original, session, prepared, dataset)
+    original = load_original(workspace.original, converted.runtime, converted.signature)
+    proof = prove_parity(original, session, converted, dataset)
     if proof.unbatched or proof.fixed_batch is not None:
         proto = onnx.load(str(workspace.converted), load_external_data=False)
         rename_first_axis(proto, proof.unbatched)
@@ -254,12 +260,12 @@ def _prove(prepared: Prepared, session: Session, request: _Request) -> Conversio
         session = open_session(workspace.converted)
     return Conversion(
         format=request.format,
-        runtime=prepared.runtime,
-        producer=prepared.producer,
-        signature=prepared.signature,
+        runtime=converted.runtime,
+        producer=converted.producer,
+        signature=converted.signature,
         inputs=session.inputs,
         outputs=session.outputs,
         parity=proof.parity,
-        custom_operators=prepared.custom_operators,
-        notes=prepared.notes,
+        custom_operators=converted.custom_operators,
+        notes=converted.notes,
     )

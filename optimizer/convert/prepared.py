@@ -1,4 +1,4 @@
-"""What the loaders of all formats hand on: the upload in the form that its own runtime loads."""
+"""What the steps of a conversion hand on: the upload as its runtime loads it, then what was made of it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,6 @@ class Prepared:
     producer: str = ""
     """What wrote the file, where it says so."""
     rounding: Rounding = "none"
-    half: bool = False
-    """Whether it computes in float16 or bfloat16."""
-    bfloat16: bool = False
-    """Whether the upload computes in bfloat16, and the converted model in float32 instead."""
-    sigmoids: frozenset[str] = frozenset()
-    """Outputs that a Sigmoid computes."""
     output_steps: Mapping[str, float] = field(default_factory=dict)
     """Output to its quantization step, in the output's own units."""
     notes: tuple[str, ...] = ()
@@ -36,7 +30,19 @@ class Prepared:
     """Outputs in the order that they shall have; empty where the converter's order stands."""
     layers: tuple[str, ...] = ()
     """The layers of a Keras model, which the user may name as outputs."""
+
+
+@dataclass(frozen=True)
+class Converted(Prepared):
+    """The same upload, and what the model that was made of it shows."""
+
+    half: bool = False
+    """Whether it computes in float16 or bfloat16."""
+    bfloat16: bool = False
+    """Whether the upload computes in bfloat16, and the converted model in float32 instead."""
+    sigmoids: frozenset[str] = frozenset()
+    """Outputs that a Sigmoid computes."""
     words: tuple[str, ...] = ()
-    """What the lookup tables of the converted model know."""
+    """What its lookup tables know."""
     custom_operators: tuple[str, ...] = ()
-    """Operators of onnxruntime-extensions in the converted model."""
+    """Its operators of onnxruntime-extensions."""

@@ -28,7 +28,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.convert.prepared import Prepared
+from optimizer.convert.prepared import Converted
 from optimizer.errors import UnsupportedModelError
 from optimizer.results import OutputParity
 
@@ -51,13 +51,13 @@ _SMALLEST = 1e-6
 
 
 def compare(
-    runs: Sequence[Run], prepared: Prepared, noise: Mapping[str, float] | None = None
+    runs: Sequence[Run], converted: Converted, noise: Mapping[str, float] | None = None
 ) -> tuple[OutputParity, ...]:
     """Compare names, dtypes, shapes and values of all runs.
 
     Args:
         runs: At least one run.
-        prepared: How the upload rounds, and in which precision it computes.
+        converted: How the upload rounds, and in which precision it computes.
         noise: By output, how far the upload's own values move with the last bit of its inputs.
 
     Raises:
@@ -67,7 +67,7 @@ def compare(
     for ours, theirs in runs:
         _require_same_form(ours, theirs)
     measured = tuple(
-        _measure(name, [(ours[name], theirs[name]) for ours, theirs in runs], prepared, noise.get(name, 0.0))
+        _measure(name, [(ours[name], theirs[name]) for ours, theirs in runs], converted, noise.get(name, 0.0))
         for name in runs[0][0]  # in the order of the ONNX file: TensorFlow's own differs from run to run
     )
     for result in measured:
@@ -80,25 +80,25 @@ def compare(
     return measured
 
 
-def _measure(name: str, pairs: Sequence[Pair], prepared: Prepared, noise: float) -> OutputParity:
+def _measure(name: str, pairs: Sequence[Pair], converted: Converted, noise: float) -> OutputParity:
     kind = pairs[0][1].dtype.kind
-    step = prepared.output_steps.get(name)
+    step = converted.output_steps.get(name)
     if kind not in "fV" and step is None:
         return _result(name, "agreement", _equal_fraction(pairs), 1.0)
     itemsize = pairs[0][1].dtype.itemsize
     pairs = [_finite(name, pair) for pair in pairs]
-    if prepared.rounding == "dynamic":
+    if converted.rounding == "dynamic":
         return _weak(name, pairs)
     scale = max(_largest(b) for _, b in pairs)
-    tolerance = HALF_TOLERANCE if prepared.half or itemsize == 2 else FLOAT_TOLERANCE
-    if prepared.bfloat16:
+    tolerance = HALF_TOLERANCE if converted.half or itemsize == 2 else FLOAT_TOLERANCE
+    if converted.bfloat16:
         tolerance = BFLOAT16_TOLERANCE
-    if prepared.rounding == "static":
+    if converted.rounding == "static":
         # Where no integer stands behind the output, the range that was seen has to serve.
         tolerance = STEPS * (step or _range([b for _, b in pairs]) / 255) / scale
     else:
         tolerance = max(tolerance, min(NOISE_FACTOR * noise / scale, MOST_NOISE_TOLERANCE))
-    if prepared.rounding != "static" and name in prepared.sigmoids:
+    if converted.rounding != "static" and name in converted.sigmoids:
         tolerance = max(tolerance, SIGMOID_ROUNDING / scale)
     difference = max(_largest(a - b, 0.0) for a, b in pairs)
     return _result(name, "max_norm", difference / scale, tolerance)

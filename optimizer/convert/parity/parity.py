@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from optimizer.convert.parity.comparison import Run, compare
 from optimizer.convert.parity.original import Original
-from optimizer.convert.prepared import Prepared
+from optimizer.convert.prepared import Converted
 from optimizer.data import Dataset, GeneratedDataset, taken_scale
 from optimizer.errors import InvalidDataError, OptimizerError, ToolError, UnsupportedModelError
 from optimizer.results import Parity
@@ -45,13 +45,15 @@ class _Attempt:
     reason: str = ""
 
 
-def prove_parity(original: Original, session: Session, prepared: Prepared, samples: Dataset | None) -> Proof:
+def prove_parity(
+    original: Original, session: Session, converted: Converted, samples: Dataset | None
+) -> Proof:
     """Run both on the same inputs, at two batch sizes where both accept them, and compare.
 
     Args:
         original: The upload in its own runtime.
         session: The converted model.
-        prepared: How the upload rounds, and in which precision it computes.
+        converted: How the upload rounds, and in which precision it computes.
         samples: The user's inputs; None generates some that fit the model's input specs.
 
     Raises:
@@ -60,7 +62,7 @@ def prove_parity(original: Original, session: Session, prepared: Prepared, sampl
     """
     has_texts = any(spec.dtype == "object" for spec in session.inputs)
     count = _TEXTS if has_texts else _SAMPLES
-    made_up = GeneratedDataset(session.inputs, count, words=prepared.words)
+    made_up = GeneratedDataset(session.inputs, count, words=converted.words)
     if samples is None:
         scale = taken_scale(
             session.inputs, lambda feeds: _run_both(original, session, feeds)[0], made_up.words
@@ -73,20 +75,20 @@ def prove_parity(original: Original, session: Session, prepared: Prepared, sampl
         attempts += _on_made_up_texts(original, session, made_up, sizes[-1])
     accepted = [attempt for attempt in attempts if attempt.runs]
     if not accepted:
-        raise _no_run(attempts[0], prepared, generated=samples is None)
+        raise _no_run(attempts[0], converted, generated=samples is None)
     runs = [run for attempt in accepted for run in attempt.runs]
     refused = next((attempt for attempt in attempts if not attempt.runs), None)
     try:
-        outputs, noisy = compare(runs, prepared), ""
+        outputs, noisy = compare(runs, converted), ""
     except UnsupportedModelError:
-        outputs = compare(runs, prepared, _noise(original, accepted))
+        outputs = compare(runs, converted, _noise(original, accepted))
         noisy = "the upload's own outputs move as far when the last bit of its inputs changes"
     parity = Parity(
-        reference=prepared.runtime,
+        reference=converted.runtime,
         inputs_from="generated" if samples is None else "samples",
         batch_sizes=tuple(sorted({attempt.size for attempt in accepted})),
         outputs=outputs,
-        note="; ".join(filter(None, (_note(prepared, session, source, refused), noisy, _empty(runs)))),
+        note="; ".join(filter(None, (_note(converted, session, source, refused), noisy, _empty(runs)))),
     )
     baked = accepted[0].size if refused and refused.refused_by == "ONNX Runtime" else None
     return Proof(parity, _unbatched(accepted, session), baked)
@@ -182,7 +184,7 @@ def _scaled(feeds: dict[str, NDArray[Any]], number: int) -> dict[str, NDArray[An
 
 
 def _note(
-    prepared: Prepared, session: Session, source: Dataset | GeneratedDataset, refused: _Attempt | None
+    converted: Converted, session: Session, source: Dataset | GeneratedDataset, refused: _Attempt | None
 ) -> str:
     """Why one batch size alone was compared, and why a weaker test applied."""
     notes = []
@@ -192,9 +194,9 @@ def _note(
         notes.append("the inputs do not share a first axis, so that there is no batch size to vary")
     elif refused and refused.refused_by:
         notes.append(f"{refused.refused_by} refused batches of {refused.size}: {refused.reason}")
-    if prepared.rounding == "dynamic":
+    if converted.rounding == "dynamic":
         notes.append("the upload rounds otherwise than the converted model, so that a weaker test applies")
-    if prepared.rounding == "static":
+    if converted.rounding == "static":
         notes.append("the upload computes in integers, so that two quantization steps are allowed")
     return "; ".join(notes)
 
@@ -218,7 +220,7 @@ def _unbatched(accepted: list[_Attempt], session: Session) -> frozenset[str]:
     return frozenset(found)
 
 
-def _no_run(attempt: _Attempt, prepared: Prepared, *, generated: bool) -> OptimizerError:
+def _no_run(attempt: _Attempt, converted: Converted, *, generated: bool) -> OptimizerError:
     """The error for a model that one of the two does not run."""
     if attempt.refused_by == "ONNX Runtime":
         hint = "End the model before that operator (--outputs), or export it as ONNX and hand in that."
@@ -230,4 +232,4 @@ def _no_run(attempt: _Attempt, prepared: Prepared, *, generated: bool) -> Optimi
     hint = "Check the data against the model's inputs."
     if generated:
         hint = "The inputs were made up from the model's input specs; give calibration samples instead."
-    return InvalidDataError(f"{prepared.runtime} does not run the upload: {attempt.reason}.", hint=hint)
+    return InvalidDataError(f"{converted.runtime} does not run the upload: {attempt.reason}.", hint=hint)

@@ -10,7 +10,7 @@ import pytest
 
 from optimizer.convert.parity.comparison import Run, compare
 from optimizer.convert.parity.parity import Proof, prove_parity
-from optimizer.convert.prepared import Prepared
+from optimizer.convert.prepared import Converted
 from optimizer.data import open_dataset
 from optimizer.errors import InvalidDataError, UnsupportedModelError
 from optimizer.graph.structure import computes_in_half
@@ -22,7 +22,7 @@ RIGHT = (
     "<float[2, 2] w = {1.0, -2.0, 3.0, 0.5}, float[2] b = {1.0, -1.0}> "
     "{ h = MatMul (x, w) first = Add (h, b) second = Sub (h, b) }"
 )
-EXACT = Prepared("ONNX Runtime")
+EXACT = Converted("ONNX Runtime")
 
 
 def prove(folder: Path, original: str, converted: str, samples: Path | None = None) -> Proof:
@@ -160,24 +160,24 @@ def test_another_dtype_is_caught() -> None:
 
 def test_half_precision_has_its_own_tolerance() -> None:
     runs = [pair([1.0, 2.01], [1.0, 2.0])]
-    assert compare(runs, Prepared("TensorFlow", half=True))[0].tolerance == 1e-2
+    assert compare(runs, Converted("TensorFlow", half=True))[0].tolerance == 1e-2
     with pytest.raises(UnsupportedModelError, match="max_norm"):
         compare(runs, EXACT)
 
 
 def test_two_quantization_steps_may_differ_and_three_may_not() -> None:
-    prepared = Prepared("TFLite", rounding="static", output_steps={"y": 0.1})
-    compare([pair([1.19, 2.0], [1.0, 2.0])], prepared)
+    converted = Converted("TFLite", rounding="static", output_steps={"y": 0.1})
+    compare([pair([1.19, 2.0], [1.0, 2.0])], converted)
     with pytest.raises(UnsupportedModelError, match="max_norm"):
-        compare([pair([1.3, 2.0], [1.0, 2.0])], prepared)
-    integers = Prepared("TFLite", rounding="static", output_steps={"y": 1.0})
+        compare([pair([1.3, 2.0], [1.0, 2.0])], converted)
+    integers = Converted("TFLite", rounding="static", output_steps={"y": 1.0})
     compare([pair(np.array([5, 7], np.int8), np.array([7, 7], np.int8))], integers)
     with pytest.raises(UnsupportedModelError, match="max_norm"):
         compare([pair(np.array([4, 7], np.int8), np.array([7, 7], np.int8))], integers)
 
 
 def test_the_weaker_test_accepts_equal_answers_and_no_others() -> None:
-    weak = Prepared("TFLite", rounding="dynamic")
+    weak = Converted("TFLite", rounding="dynamic")
     close, far = compare([pair([[1.0, 2.0]], [[1.02, 2.0]])], weak), [[0.5, 2.9]]
     assert close[0].measure == "relative_l2"
     assert compare([pair(far, [[1.0, 2.0]])], weak)[0].measure == "agreement"
@@ -186,7 +186,7 @@ def test_the_weaker_test_accepts_equal_answers_and_no_others() -> None:
 
 
 def test_a_sigmoid_may_differ_by_its_kernels_rounding_alone() -> None:
-    sigmoid = Prepared("TensorFlow", sigmoids=frozenset({"y"}))
+    sigmoid = Converted("TensorFlow", sigmoids=frozenset({"y"}))
     compare([pair([2.0e-4], [2.008e-4])], sigmoid)
     with pytest.raises(UnsupportedModelError, match="max_norm"):
         compare([pair([2.0e-4], [2.2e-4])], sigmoid)
