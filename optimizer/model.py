@@ -211,7 +211,7 @@ def file_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def first_line(error: BaseException) -> str:
+def first_line(error: BaseException | str) -> str:
     """The first line of a third-party error's message, short and open-ended enough for one of ours.
 
     >>> first_line(ValueError("no such op.\\n  at node 3"))

@@ -18,7 +18,9 @@ from optimizer.results import TensorSpec
 
 _SCALES = (1, 2, 4, 16, 64, 256, 1024)
 _LARGEST_ELEMENTS = 1 << 22  # of an input; an image of 1024x1024x4, a sequence of 16384 x 256
-_TOO_SMALL = re.compile(r"negative|invalid input shape|smaller than|must be positive|greater than", re.I)
+_TOO_SMALL = re.compile(
+    r"negative|invalid input shape|smaller than|must be positive|greater than|cannot be reshaped", re.I
+)
 
 
 def taken_scale(

@@ -241,8 +241,14 @@ def _put(node: ir.Node, build: Builder, new: Sequence[ir.Value | None], model: i
 
 
 def single_use(value: ir.Value) -> bool:
-    """Whether one node alone reads a value, and the graph does not give it out."""
-    return len(value.uses()) == 1 and not value.is_graph_output()
+    """Whether one node alone reads a value, and the graph does not give it out.
+
+    Not where it is read in the body of a loop or branch: there it would be computed at each turn.
+    """
+    users, producer = value.uses(), value.producer()
+    if len(users) != 1 or value.is_graph_output():
+        return False
+    return producer is None or next(iter(users)).node.graph is producer.graph
 
 
 def attribute(node: ir.Node, name: str, default: int) -> int:

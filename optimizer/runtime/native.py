@@ -29,6 +29,15 @@ _UNKNOWN_OPERATOR = ("is not a registered function/op", "opset")
 _DEVICE_FAILURE = re.compile(r"\b(CUDA|CUDNN|CUBLAS|CUFFT|CURAND)(_STATUS|_ERROR)?\w* (failure|error)\b")
 # Out of device memory, say: no fault of the model.
 
+_NOISE = (
+    (r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", ""),
+    (
+        r"^Non-zero status code returned while running (\w+) node\. Name:'(.*?)' Status Message: ",
+        r"\1 (node \2): ",
+    ),
+    (r"/onnxruntime_src/\S+:\d+ (.*? was false\. ?)?", ""),
+)
+
 
 @functools.cache
 def onnxruntime() -> Any:
@@ -140,5 +149,14 @@ def _load_error(error: Exception, name: str, provider: Provider) -> OptimizerErr
 
 
 def error_text(error: BaseException) -> str:
-    """The first line of what ONNX Runtime raised, without its code: "Could not find ..."."""
-    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", first_line(error))
+    """The first line of what ONNX Runtime raised, without its code and the places in its source.
+
+    >>> place = "Non-zero status code returned while running Gather node. Name:'g' Status Message: "
+    >>> check = "/onnxruntime_src/a.h:91 ns::f(int) x == y was false. "
+    >>> error_text(ValueError(f"[ONNXRuntimeError] : 1 : FAIL : {place}{check}Too far"))
+    'Gather (node g): Too far'
+    """
+    text = str(error)
+    for noise, kept in _NOISE:
+        text = re.sub(noise, kept, text)
+    return first_line(text)

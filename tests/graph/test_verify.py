@@ -32,7 +32,7 @@ def test_more_than_that_is_another_function(last: str, shift: float) -> None:
         check_same(before, after, witness(before))
 
 
-@pytest.mark.parametrize(("axes", "kernel", "size"), [("length", (41,), 64), ("height, width", (3, 70), 256)])
+@pytest.mark.parametrize(("axes", "kernel", "size"), [("length", (41,), 64), ("height, width", (3, 70), 128)])
 def test_made_up_inputs_grow_until_a_layer_takes_them(axes: str, kernel: tuple[int, ...], size: int) -> None:
     left = axes.replace(",", "_left,") + "_left"
     text = f"g (float[n, 2, {axes}] x) => (float[n, 3, {left}] y) {{ y = Conv (x, w) }}"

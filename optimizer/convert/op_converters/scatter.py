@@ -39,6 +39,28 @@ class ScatterNd:
         formula.replace(node, total)
 
 
+@tf_op("SparseTensorDenseMatMul")
+class SparseTensorDenseMatMul:
+    """y[i] = sum of value x[j] over the places (i, j) of a sparse matrix: a row for each, then added."""
+
+    @classmethod
+    def version_16(cls, ctx: Any, node: Any, **_: Any) -> None:
+        """Convert one node."""
+        formula, (places, values, sizes, dense) = Formula(ctx), node.input
+        row, column = (1, 0) if node.get_attr_value("adjoint_a", 0) else (0, 1)
+        if node.get_attr_value("adjoint_b", 0):
+            dense = formula.name(formula("Transpose", dense, perm=[1, 0]))
+        at = [formula("Gather", places, np.array([axis]), axis=1) for axis in (row, column)]  # [n, 1]
+        rows = formula("Gather", dense, formula("Squeeze", at[1], np.array([1])), axis=0)
+        added = formula("Mul", rows, formula.unsqueeze(values, 1))
+        height = formula("Gather", formula.known(sizes), np.array([row]), axis=0)
+        width = formula("Gather", formula("Shape", dense), np.array([1]), axis=0)
+        start = formula(
+            "Expand", np.zeros((), dtype_of(ctx, values)), formula("Concat", height, width, axis=0)
+        )
+        formula.replace(node, formula("ScatterND", start, at[0], added, reduction="add"))
+
+
 @tf_op(["UnsortedSegmentMax", "UnsortedSegmentMin"])
 class UnsortedSegmentExtreme:
     """tf2onnx's own gives infinity where a segment is empty, TensorFlow the least or largest number."""

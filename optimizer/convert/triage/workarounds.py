@@ -45,7 +45,7 @@ _BY_FAMILY: tuple[tuple[str, str], ...] = (
         "Ragged tensors: pad them before the model (.to_tensor()), and mask the padding.",
     ),
     (
-        r"Enter|Exit|NextIteration|Merge|Switch|LoopCond|While|If|Case|StatelessWhile|StatelessIf"
+        r"_?Switch|Enter|Exit|NextIteration|Merge|LoopCond|While|If|Case|StatelessWhile|StatelessIf"
         r"|StatelessCase|RefSwitch|TFL_(WHILE|IF|CALL_ONCE)",
         "Loops and branches: save the model with TensorFlow 2's control flow, with tensors of one shape in "
         "every turn; give tf.scan an initializer, and write a TensorArray's next element in every turn. A "

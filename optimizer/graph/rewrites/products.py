@@ -43,8 +43,6 @@ def _join(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     before = value.producer() if value is not None else None
     if value is None or before is None or before.domain not in STANDARD_DOMAINS or not single_use(value):
         return None
-    if before.graph is not node.graph:  # a body would compute at every turn what is there once
-        return None
     first, last = _parameters(before), _parameters(node)
     if first is None or last is None:
         return None

@@ -101,6 +101,21 @@ def test_segments_with_empty_ones_between_are_the_same(name: str, tmp_path: Path
     assert is_same(result)
 
 
+@pytest.mark.parametrize("adjoint_a", [False, True])
+@pytest.mark.parametrize("adjoint_b", [False, True])
+def test_a_sparse_matrix_times_a_dense_one(adjoint_a: bool, adjoint_b: bool, tmp_path: Path) -> None:
+    tf = tensorflow()
+    graph = np.array([[0, 1.5, 0], [2, 0, 0], [0, -1, 3], [0, 0, 0]], np.float32)
+
+    def spread(x: Any) -> Any:
+        sparse = tf.sparse.from_dense(graph.T if adjoint_a else graph)
+        wide = tf.transpose(x[:, 0]) if adjoint_b else x[:, 0]
+        return tf.sparse.sparse_dense_matmul(sparse, wide, adjoint_a, adjoint_b)
+
+    result, _ = convert_function(spread, tmp_path, {"x": ROWS}, {"x": ROWS.shape})
+    assert is_same(result)
+
+
 def test_a_depthwise_convolution_with_a_filter_for_as_many_channels_as_there_are(tmp_path: Path) -> None:
     tf = tensorflow()
     images = np.random.default_rng(1).random((3, 16, 16, 3), np.float32)

@@ -233,3 +233,20 @@ def test_a_crop_is_compared_on_inputs_of_which_something_is_left(tmp_path: Path)
 def test_an_output_that_is_always_empty_is_not_called_proven(tmp_path: Path) -> None:
     never = CROPPED.replace("START", "1000000")
     assert "nothing is known of y: empty for every input" in prove(tmp_path, never, never).parity.note
+
+
+def test_a_fixed_batch_larger_than_the_usual_number_of_samples_is_filled(tmp_path: Path) -> None:
+    fixed = RIGHT.replace("batch", "50")
+    assert prove(tmp_path, fixed, fixed).parity.batch_sizes == (50,)
+    with pytest.raises(UnsupportedModelError, match="output first"):
+        prove(tmp_path, fixed, fixed.replace("w = {1.0", "w = {1.001"))
+
+
+def test_inputs_grow_where_the_upload_answers_with_nothing_and_its_conversion_stops(tmp_path: Path) -> None:
+    crop = CROPPED.replace("START", "50")
+    # ONNX Runtime stops where there is no first element to take.
+    first = "s = Slice (x, start, end, axis) g = Gather <axis = 1> (s, zero) n = Sub (g, g) y = Add (s, n)"
+    stops = crop.replace("y = Slice (x, start, end, axis)", first).replace(
+        "<int64[1]", "<int64[1] zero = {0}, int64[1]"
+    )
+    assert prove(tmp_path, crop, stops).parity.batch_sizes == (1, 3)

@@ -221,3 +221,13 @@ def test_the_layer_keeps_its_name() -> None:
     before.graph.node[0].name = "theirs"
     after = rewritten(before, FOLD_AFFINE)
     assert [node.name for node in after.graph.node] == ["theirs"]
+
+
+def test_a_layer_in_front_of_a_loop_does_not_move_into_its_body() -> None:
+    text = """g (float[3, 6] x) => (float[3, 4] y)
+        <int64 turns = {3}, bool go = {1}, float[3, 4] z = {ZEROS}> {
+        h = MatMul (x, w)
+        y = Loop <body = b (int64 i, bool c, float[3, 4] a) => (bool d, float[3, 4] e)
+            { d = Identity (c)  m = Mul (h, c4)  e = Add (a, m) }> (turns, go, z) }"""
+    text = text.replace("ZEROS", ", ".join(["0.0"] * 12))
+    assert_left(proto_of(text, {"w": normal(6, 4), "c4": normal(4)}), FOLD_AFFINE)
