@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from optimizer.errors import InvalidDataError, OptimizerError, ToolError
 from optimizer.external_data import PROTO_BYTES
@@ -59,8 +59,9 @@ def simplify(model: Model, largest_bytes: int = PROTO_BYTES, highest_opset: int 
     given = lighten(
         model.graph_ir, "all" if model.weight_bytes > largest_bytes else "layers" if heavy else "none"
     )
-    folded, narrow = fold_narrow_weights(given.proto)
-    original = given.with_proto(folded) if narrow else given
+    # Weights that no protobuf holds could not be stored in fewer bits again.
+    folded, narrow = (given.proto, ()) if given.apart == "all" else fold_narrow_weights(given.proto)
+    original = given.with_ir(given.with_proto(folded).to_ir()) if narrow else given
     try:
         expected = witness(original.proto, original.values())
     except (InvalidDataError, ToolError) as error:  # it loads, but rejects values that we can make up
@@ -124,9 +125,9 @@ class _Cleaned:
 def _cleaned(original: LightGraph, expected: Witness, highest_opset: int | None) -> _Cleaned:
     """Let the tools change a graph, one after another, until none does any more."""
     cleaned = _Cleaned(_Marked.of(original))
-    start = cleaned.marked.mark
+    start = cleaned.marked.state
     for _ in range(_MAX_ROUNDS):
-        before = cleaned.marked.mark
+        before = cleaned.marked.state
         # Of the last round: what failed on the raw graph may work on the cleaned one.
         cleaned.refusals, cleaned.left = [], {}
         tools = list(_TOOLS)
@@ -145,9 +146,9 @@ def _cleaned(original: LightGraph, expected: Witness, highest_opset: int | None)
                 cleaned.marked, cleaned.difference = after, difference
                 for name, nodes in report.places.items():
                     cleaned.places.setdefault(name, []).extend(nodes)
-        if cleaned.marked.mark == before:
+        if cleaned.marked.state == before:
             break
-    cleaned.is_changed = cleaned.marked.mark != start
+    cleaned.is_changed = cleaned.marked.state != start
     return cleaned
 
 
@@ -179,10 +180,17 @@ class _Marked:
     graph: LightGraph
     mark: str
     size: int
+    edition: int = 0
+    """How often rewrites changed what the fingerprint does not see: attributes, and what reads what."""
 
     @classmethod
     def of(cls, graph: LightGraph) -> _Marked:
         return cls(graph, fingerprint(graph.proto, graph.weights), graph.size)
+
+    @property
+    def state(self) -> tuple[str, int]:
+        """What differs where anything but names does."""
+        return self.mark, self.edition
 
 
 class _Refused(Exception):  # noqa: N818  # an outcome that is written down, no error
@@ -211,9 +219,11 @@ def _proven(
         return before, 0.0, report
     try:
         restore_edges(given.proto, graph.proto, {*given.weights, *graph.weights})
-        after = _Marked.of(graph)
+        after = replace(_Marked.of(graph), edition=before.edition)
         if after.mark == before.mark:
-            return before, 0.0, report  # only names differ
+            if not report.places:
+                return before, 0.0, report  # only names differ, or how a tool writes down the same
+            after = replace(after, edition=before.edition + 1)
         if not tool.rewrites and opset(graph.proto) != opset(given.proto):
             raise NotTheSameError("it has another operator set")
         limits = (_TABLE_GROWTH, _TABLE_BYTES) if tool.rewrites else (_GROWTH, _GROWTH_BYTES)

@@ -160,7 +160,7 @@ def computes_in_half(proto: onnx.ModelProto) -> bool:
 
 
 def fingerprint(proto: onnx.ModelProto, weights: Mapping[str, onnx_ir.TensorProtocol]) -> str:
-    """A hash of what a graph holds, blind to the names of nodes and values and to their order.
+    """A hash of what a graph holds, blind to names, to attributes and to what reads what.
 
     Weights that stand apart count as the objects that they are: their values are not read.
     """

@@ -24,7 +24,9 @@ def remove_unused(model: ir.Model) -> None:
     graphs = [model.graph, *(function.graph for function in model.functions.values())]
     nodes = [node for graph in graphs for node in graph.all_nodes()]
     bodies = [
-        attribute.as_graph() for node in nodes if (attribute := node.attributes.get("body")) is not None
+        node.attributes["body"].as_graph()
+        for node in nodes
+        if node.op_type in ("Loop", "Scan") and node.domain in STANDARD_DOMAINS
     ]
     for node in nodes:
         if node.op_type == "Identity" and node.domain in STANDARD_DOMAINS:

@@ -8,7 +8,8 @@ from optimizer.benchmark import measure_alone, measure_pair
 from optimizer.convert.detect import detect
 from optimizer.convert.scan import scan
 from optimizer.data import taken_scale
-from optimizer.errors import InvalidOptionsError
+from optimizer.errors import InvalidOptionsError, OptimizerError
+from optimizer.goal import Provider
 from optimizer.isolation import Reporter
 from optimizer.results import Measurement, Measurements
 from optimizer.runtime import open_session
@@ -33,7 +34,8 @@ def run(request: StageRequest, reporter: Reporter) -> None:
     first, *others = request.readable
     settings, launch = settings_for(request), launcher(request)
     if settings.samples is None:
-        settings = settings.model_copy(update={"scale": max(map(_scale_of, request.readable))})
+        scales = [_scale_of(path, settings.provider) for path in request.readable]
+        settings = settings.model_copy(update={"scale": max(scales)})
     rows: list[Measurement] = [measure_alone(first.name, first, settings, launch)]
     for number, path in enumerate(others, 1):
         reporter.progress(number / len(request.readable), path.name)
@@ -41,6 +43,9 @@ def run(request: StageRequest, reporter: Reporter) -> None:
     request.files.write("benchmark", Measurements(rows=tuple(rows)))
 
 
-def _scale_of(path: Path) -> int:
-    session = open_session(path)
+def _scale_of(path: Path, provider: Provider) -> int:
+    try:
+        session = open_session(path, provider)
+    except OptimizerError:  # its launch says why
+        return 1
     return taken_scale(session.inputs, session.run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -224,7 +225,7 @@ def _no_run(attempt: _Attempt, converted: Converted, *, generated: bool) -> Opti
     """The error for a model that one of the two does not run."""
     if attempt.refused_by == "ONNX Runtime":
         hint = "End the model before that operator (--outputs), or export it as ONNX and hand in that."
-        if "double" in attempt.reason:
+        if re.search(r"does not support double|tensor\(double\)", attempt.reason):
             hint = "Save the model in float32: ONNX Runtime has this operator not in float64."
         elif generated:  # TensorFlow gives empty outputs for sequences that are too short, ONNX Runtime stops
             hint = f"The inputs were made up: give samples of the length that the model is for. Else: {hint}"

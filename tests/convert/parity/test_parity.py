@@ -250,3 +250,17 @@ def test_inputs_grow_where_the_upload_answers_with_nothing_and_its_conversion_st
         "<int64[1]", "<int64[1] zero = {0}, int64[1]"
     )
     assert prove(tmp_path, crop, stops).parity.batch_sizes == (1, 3)
+
+
+def test_a_node_called_double_is_not_taken_for_a_type(tmp_path: Path) -> None:
+    fails = RIGHT.replace("> {", ", int64[1] far = {9}> {").replace(
+        "first = Add (h, b)", "first = Gather (h, far)"
+    )
+    proto = onnx.parser.parse_model(HEAD + fails)
+    proto.graph.node[1].name = "double_conv/Gather"
+    (tmp_path / "named.onnx").write_bytes(proto.SerializeToString())
+    right = tmp_path / "right.onnx"
+    right.write_bytes(onnx.parser.parse_model(HEAD + RIGHT).SerializeToString())
+    with pytest.raises(UnsupportedModelError) as caught:
+        prove_parity(open_session(right), open_session(tmp_path / "named.onnx"), EXACT, None)
+    assert "float32" not in caught.value.hint
