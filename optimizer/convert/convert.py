@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer.convert.cycles import free_model
+from optimizer.convert.free_memory import free_model
 from optimizer.convert.loaders.prepare import prepare
 from optimizer.convert.prepared import Converted, Prepared
 from optimizer.data import open_dataset

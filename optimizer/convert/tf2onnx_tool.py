@@ -24,6 +24,7 @@ from tf2onnx.optimizer.global_pool_optimizer import GlobalPoolOptimizer
 from optimizer.convert import op_converters  # noqa: F401  # importing it fills tf2onnx's registry
 from optimizer.convert.formats.tensor_names import node_name
 from optimizer.convert.insertion_order import in_order
+from optimizer.convert.loaders.savedmodel import weights_checked
 from optimizer.convert.naming import onnx_output_name, unique_names
 from optimizer.convert.op_converters.lookup import in_order_of_keys
 from optimizer.convert.parity.parity import mark_bfloat16
@@ -69,11 +70,13 @@ def convert_savedmodel(
         custom_operators: Whether texts may be computed by operators of onnxruntime-extensions.
 
     Raises:
+        InvalidModelError: If its weights are cut off or missing.
         UnsupportedModelError: Naming each operator and node that has no converter.
     """
     request = _Request(folder, signature, target, largest_bytes, custom_operators)
     try:
-        return _convert_savedmodel(request)
+        with weights_checked(folder):
+            return _convert_savedmodel(request)
     except ToolError as error:
         # Freezing fails on some operators before tf2onnx can name them.
         explained = find_unconvertible(folder, signature, custom_operators=custom_operators)

@@ -13,7 +13,7 @@ from optimizer.errors import InvalidModelError
 from optimizer.model import first_line
 
 SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
-_WHOLE_MODELS = (".onnx", ".keras", ".h5", ".hdf5", ".tflite")
+_WHOLE_MODELS = (".onnx", ".keras", ".tflite")
 _GZIP = b"\x1f\x8b"
 _ZIP = b"PK\x03\x04"
 _MEMBERS_LOOKED_AT = 20_000
@@ -72,9 +72,14 @@ def onnx_names(names: list[str]) -> list[str]:
 
 
 def model_files_in(names: list[str]) -> list[str]:
-    """Those of an archive's or folder's files that each are a whole model, by their names."""
-    files = (name for name in names if not name.lower().endswith(".weights.h5"))
-    return [name for name in files if name.lower().endswith(_WHOLE_MODELS)]
+    """Those of an archive's or folder's files that each are a whole model, by their names.
+
+    An .h5 beside another model holds samples or weights, as far as its name tells.
+    """
+    seen = [name for name in names if not any(part.startswith((".", "__MACOSX")) for part in name.split("/"))]
+    found = [name for name in seen if name.lower().endswith(_WHOLE_MODELS)]
+    hdf5 = [name for name in seen if name.lower().endswith((".h5", ".hdf5")) and ".weights." not in name]
+    return found or hdf5
 
 
 def refuse_files(shown_as: str, names: list[str]) -> None:

@@ -18,6 +18,7 @@ from optimizer.results import TensorSpec
 
 _SCALES = (1, 2, 4, 16, 64, 256, 1024)
 _LARGEST_ELEMENTS = 1 << 22  # of an input; an image of 1024x1024x4, a sequence of 16384 x 256
+_LARGEST_TO_FILL = 1 << 16  # where it runs, but what it finds (boxes, say) may be none at any size
 _TOO_SMALL = re.compile(
     r"negative|invalid input shape|smaller than|must be positive|greater than|cannot be reshaped", re.I
 )
@@ -40,6 +41,8 @@ def taken_scale(
     """
     empty_at = 0
     for scale in growing(inputs):
+        if empty_at and _elements(inputs, scale) > _LARGEST_TO_FILL:
+            break
         try:
             outputs = run(generate_inputs(inputs, 1, 0, words, scale))
         except (InvalidDataError, ToolError) as error:
@@ -57,10 +60,15 @@ def growing(inputs: tuple[TensorSpec, ...]) -> Iterator[int]:
     before: tuple[tuple[int, ...], ...] = ()
     for scale in _SCALES:
         shapes = sample_shapes(inputs, scale)
-        if shapes == before or (scale > 1 and max(map(math.prod, shapes), default=0) > _LARGEST_ELEMENTS):
+        if shapes == before or (scale > 1 and _elements(inputs, scale) > _LARGEST_ELEMENTS):
             return
         yield scale
         before = shapes
+
+
+def _elements(inputs: tuple[TensorSpec, ...], scale: int) -> int:
+    """Of the largest input."""
+    return max(map(math.prod, sample_shapes(inputs, scale)), default=0)
 
 
 def is_too_small(reason: str) -> bool:

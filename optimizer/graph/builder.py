@@ -51,7 +51,10 @@ class Builder:
         """A constant; a list of integers is int64."""
         import onnx_ir as ir
 
-        values = np.asarray(content) if isinstance(content, np.ndarray) else np.array(content, np.int64)
+        is_array = isinstance(
+            content, (np.ndarray, np.generic)
+        )  # arithmetic on arrays without axes gives numbers
+        values = np.asarray(content) if is_array else np.array(content, np.int64)
         return self._tape.initializer(ir.tensor(np.asarray(values, order="C")), name=self._name("constant"))
 
     def discard(self) -> None:

@@ -73,4 +73,4 @@ def what_changed(before: LightGraph, after: LightGraph) -> tuple[str, ...]:
         changes.append(f"{weights[0]} -> {weights[1]} constants")
     if sizes[0] != sizes[1]:
         changes.append(f"{sizes[0]} -> {sizes[1]} bytes")
-    return tuple(changes) or ("dropped outputs that nothing reads",)
+    return tuple(changes) or ("the same operators, connected otherwise",)

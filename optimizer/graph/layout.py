@@ -209,12 +209,20 @@ def _inverse(order: Sequence[int]) -> tuple[int, ...]:
 
 
 def reshape(given: Sizes, wanted: Sizes) -> list[Step] | None:
-    """An Unsqueeze, a Squeeze or a Reshape alone."""
+    """An Unsqueeze, a Squeeze or a Reshape alone; the first two where a Reshape would fail on no samples.
+
+    That is where it copies one free size (0) and has another be the rest (-1): there is none of nothing.
+    """
     for op_type, longer, shorter in (("Unsqueeze", wanted, given), ("Squeeze", given, wanted)):
         axes = _units(longer, shorter)
         if axes:
             return [Step(op_type, axes)]
     target = target_from(given, wanted)
+    if target is not None and 0 in target and -1 in target:
+        squeezed = tuple(size for size in given if size != Size(1))
+        if squeezed == tuple(size for size in wanted if size != Size(1)):
+            between = _units(given, squeezed), _units(wanted, squeezed)
+            return [Step("Squeeze", between[0] or ()), Step("Unsqueeze", between[1] or ())]
     return None if target is None else [Step("Reshape", tuple(target))]
 
 

@@ -87,6 +87,7 @@ def test_a_keras_file_without_its_weights_is_called_so(tmp_path: Path) -> None:
     [
         (("a.keras", "m/b.onnx"), r"several models: a\.keras, m/b\.onnx\."),
         (("m/a.tflite",), r"holds a model: m/a\.tflite\."),
+        (("m/a.h5", "__MACOSX/m/._a.keras"), r"holds a model: m/a\.h5\."),
         (("a.weights.h5", "notes.txt"), "holds no SavedModel"),
     ],
 )
@@ -101,6 +102,11 @@ def test_files_that_are_models_are_not_chosen_among(
         path = tmp_path / "models"
     with pytest.raises(InvalidModelError, match=said):
         detect(path)
+
+
+def test_what_lies_beside_an_onnx_file_is_no_second_model(tmp_path: Path) -> None:
+    names = "m/model.onnx", "m/samples.h5", "__MACOSX/m/._model.onnx", "m/.model.onnx.swp.onnx"
+    assert detect(write_zip(tmp_path / "model.zip", *names)) == "onnx"
 
 
 def test_a_frozen_graph_is_told_by_its_nodes_under_any_name(tmp_path: Path) -> None:

@@ -47,7 +47,14 @@ def test_only_inputs_that_are_too_small_are_made_larger(reason: str, runs: int) 
 
 
 def test_what_is_empty_at_every_size_stays_small() -> None:
-    assert taken_scale((SEQUENCE,), lambda feeds: {"y": feeds["x"][:0], "z": feeds["x"]}) == 1
+    sizes: list[int] = []
+
+    def find_nothing(feeds: Values) -> Values:
+        sizes.append(feeds["x"].size)
+        return {"y": feeds["x"][:0], "z": feeds["x"]}
+
+    assert taken_scale((SEQUENCE,), find_nothing) == 1
+    assert max(sizes) <= 1 << 16
 
 
 def test_what_runs_at_no_size_stays_small() -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from optimizer.convert.cycles import free_model
+from optimizer.convert.free_memory import free_model
 from optimizer.convert.opset import require_opset
 from optimizer.convert.prepared import Prepared
 from optimizer.goal import CONVERTED_OPSET, Goal

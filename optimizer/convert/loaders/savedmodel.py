@@ -37,7 +37,6 @@ def prepare_savedmodel(
             be meant.
         UnsupportedModelError: If there is nothing to call.
     """
-    _refuse_cut_weights(upload / "variables")
     meta_graph, notes = choose_graph(upload)
     names = signatures_of(meta_graph)
     version = meta_graph.meta_info_def.tensorflow_version
@@ -55,18 +54,33 @@ def prepare_savedmodel(
             )
     copy_graph(upload, meta_graph, workspace.original)
     if not names:
-        with _moved(workspace.original) as whole:
+        with _moved(workspace.original) as whole, weights_checked(whole):
             _save_call_as_signature(whole, workspace.original)
         notes = (*notes, "the SavedModel has no signatures; its call function was converted")
     if not outputs:
         return Prepared("TensorFlow", chosen, producer, notes=notes)
-    with _moved(workspace.original) as whole:
+    with _moved(workspace.original) as whole, weights_checked(whole):
         cut = cut_savedmodel(whole, workspace.original, (chosen, outputs))
     return Prepared("TensorFlow", chosen, producer, notes=(*notes, *cut.notes), outputs=cut.outputs)
 
 
+@contextlib.contextmanager
+def weights_checked(folder: Path) -> Iterator[None]:
+    """Where something fails, look first whether the SavedModel's weights can be read.
+
+    TensorFlow says of those that are cut off that it read less bytes than requested, and many other things.
+
+    Raises:
+        InvalidModelError: If they cannot.
+    """
+    try:
+        yield
+    except Exception:
+        _refuse_cut_weights(folder / "variables")
+        raise
+
+
 def _refuse_cut_weights(folder: Path) -> None:
-    """TensorFlow says of them that it read less bytes than requested, or that a file is not there."""
     if not (folder / "variables.index").is_file():
         return
     try:

@@ -17,11 +17,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnx
 from tf2onnx import utils
 from tf2onnx.handler import tf_op
 
-from optimizer.convert.op_converters.formula import Formula, Operand, dtype_of
+from optimizer.convert.op_converters.formula import Formula, Operand, dtype_of, is_float
 
+_CHOSEN = (
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.DOUBLE,
+    onnx.TensorProto.INT32,
+    onnx.TensorProto.INT64,
+    onnx.TensorProto.UINT8,
+)
+"""What ONNX Runtime's Where takes."""
 _LAST = np.array([-1], np.int64)
 
 
@@ -98,6 +107,10 @@ class _Band:
     def put(self, diagonals: str, matrix: Operand, rows: Operand, columns: Operand) -> Operand:
         """The matrix, or one number for all of it, with these diagonals in it."""
         formula, rank = self.formula, len(self.formula.graph.get_shape(diagonals))
+        if formula.graph.get_dtype(diagonals) not in _CHOSEN:
+            wide = onnx.TensorProto.FLOAT if is_float(formula.graph, diagonals) else onnx.TensorProto.INT32
+            matrix = formula.cast(matrix, wide)
+            diagonals = formula.name(formula.cast(diagonals, wide))
         longest = formula.size(diagonals, -1)
         if self.lowest < self.highest:
             rank -= 1

@@ -68,15 +68,15 @@ class UnsortedSegmentExtreme:
     @classmethod
     def version_13(cls, ctx: Any, node: Any, **fields: Any) -> None:
         """Convert one node."""
-        output, number = node.output[0], dtype_of(ctx, node.output[0])
-        if is_float(ctx, output):
-            limit = np.array(
-                np.finfo(number).min if node.type.endswith("Max") else np.finfo(number).max, number
-            )
-            bound = ctx.insert_new_node_on_output("Max" if node.type.endswith("Max") else "Min", output)
-            bound.input.append(Formula(ctx).name(limit))
-            ctx.copy_dtype(output, bound.output[0])
-            ctx.copy_shape(output, bound.output[0])
+        output, kind = node.output[0], np.dtype(dtype_of(ctx, node.output[0]))
+        _in_floats(Formula(ctx), node)
+        limits = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
+        is_max = node.type.endswith("Max")
+        limit = np.array(limits.min if is_max else limits.max, dtype_of(ctx, output))
+        bound = ctx.insert_new_node_on_output("Max" if is_max else "Min", output)
+        bound.input.append(Formula(ctx).name(limit))
+        ctx.copy_dtype(output, bound.output[0])
+        ctx.copy_shape(output, bound.output[0])
         SegmentSum.version_13(ctx, node, **fields)
 
 
@@ -88,6 +88,7 @@ class SegmentExtreme:
     def version_16(cls, ctx: Any, node: Any, **fields: Any) -> None:
         """Convert one node."""
         formula, output = Formula(ctx), node.output[0]
+        _in_floats(formula, node)
         zero = np.zeros((), dtype_of(ctx, output))
         empty = formula("Equal", _counts(formula, *node.input), np.int64(0))
         found = ctx.insert_new_node_on_output(
@@ -114,6 +115,20 @@ class SegmentMean:
         if node.type.endswith("SqrtN"):
             share = formula("Sqrt", share)
         formula.replace(node, formula("Div", _added(formula, rows, segments), share))
+
+
+def _in_floats(formula: Formula, node: Any) -> None:
+    """Let a node compute integers in float64, which holds them exactly: tf2onnx's own takes no integers."""
+    graph, output = formula.graph, node.output[0]
+    given = graph.get_dtype(output)
+    if is_float(graph, output):
+        return
+    utils.make_sure(given != onnx.TensorProto.INT64, "float64 does not hold all numbers of int64")
+    node.input[0] = formula.name(formula.cast(node.input[0], onnx.TensorProto.DOUBLE))
+    back = graph.insert_new_node_on_output("Cast", output, to=given)
+    graph.set_dtype(output, onnx.TensorProto.DOUBLE)
+    graph.set_dtype(back.output[0], given)
+    graph.copy_shape(output, back.output[0])
 
 
 def _added(formula: Formula, rows: str, segments: str) -> Operand:

@@ -60,6 +60,7 @@ def prove_parity(
     Raises:
         UnsupportedModelError: Naming the output that differs, by how much, and on how many inputs; or if
             one of the two does not run at all.
+        InvalidDataError: If the upload does not run on any of the inputs, or gives nothing for all of them.
     """
     has_texts = any(spec.dtype == "object" for spec in session.inputs)
     count = _TEXTS if has_texts else _SAMPLES
@@ -77,6 +78,12 @@ def prove_parity(
     if not accepted:
         raise _no_run(attempts[0], converted, generated=samples is None)
     runs = [run for attempt in accepted for run in attempt.runs]
+    empty = _empty(runs)
+    if len(empty) == len(runs[0][1]):
+        raise InvalidDataError(
+            "Nothing can be compared: every output is empty for every input.",
+            hint="Give samples for which the model answers with something.",
+        )
     refused = next((attempt for attempt in attempts if not attempt.runs), None)
     try:
         outputs, noisy = compare(runs, converted), ""
@@ -88,7 +95,7 @@ def prove_parity(
         inputs_from="generated" if samples is None else "samples",
         batch_sizes=tuple(sorted({attempt.size for attempt in accepted})),
         outputs=outputs,
-        note="; ".join(filter(None, (_note(converted, session, source, refused), noisy, _empty(runs)))),
+        note="; ".join(filter(None, (_note(converted, session, source, refused), noisy, _unproven(empty)))),
     )
     baked = accepted[0].size if refused and refused.refused_by == "ONNX Runtime" else None
     return Proof(parity, _unbatched(accepted, session), baked)
@@ -202,12 +209,14 @@ def _note(
     return "; ".join(notes)
 
 
-def _empty(runs: list[Run]) -> str:
-    """What to say of outputs that no input gave a value; "" where there are none."""
-    names = [name for name in runs[0][1] if not any(theirs[name].size for _, theirs in runs)]
-    if not names:
-        return ""
-    return f"nothing is known of {', '.join(names)}: empty for every input; give samples that fill it"
+def _empty(runs: list[Run]) -> list[str]:
+    """Outputs that no input gave a value."""
+    return [name for name in runs[0][1] if not any(theirs[name].size for _, theirs in runs)]
+
+
+def _unproven(empty: list[str]) -> str:
+    what = f"nothing is known of {', '.join(empty)}: empty for every input; give samples that fill it"
+    return what if empty else ""
 
 
 def _unbatched(accepted: list[_Attempt], session: Session) -> frozenset[str]:

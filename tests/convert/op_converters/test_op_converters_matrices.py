@@ -92,6 +92,25 @@ SEGMENTS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+INTEGERS: dict[str, Callable[[Any, Any], Any]] = {
+    "largest": lambda tf, x: tf.math.segment_max(x, [0, 0, 2, 5]),
+    "least": lambda tf, x: tf.math.segment_min(x, [0, 0, 2, 5]),
+    "largest, unsorted": lambda tf, x: tf.math.unsorted_segment_max(x, [4, 0, 0, 5], 7),
+    "least, unsorted": lambda tf, x: tf.math.unsorted_segment_min(x, [4, 0, 0, 5], 7),
+    "diagonal of bytes": lambda tf, x: tf.cast(tf.linalg.diag(tf.cast(x, tf.int8)), tf.int32),
+    "diagonal of flags": lambda tf, x: tf.cast(tf.linalg.diag(x > 2), tf.int32),
+    "flags set": lambda tf, x: tf.cast(tf.linalg.set_diag(x > 2, x[:, 0] > 3), tf.int32),
+}
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_integers_are_equal(name: str, tmp_path: Path) -> None:
+    tf = tensorflow()
+    rows = np.random.default_rng(2).integers(-9, 9, (4, 6)).astype(np.int32)
+    result, _ = convert_function(lambda x: INTEGERS[name](tf, x), tmp_path, {"x": rows}, {"x": rows.shape})
+    assert is_same(result)
+
+
 @pytest.mark.parametrize("name", SEGMENTS)
 def test_segments_with_empty_ones_between_are_the_same(name: str, tmp_path: Path) -> None:
     tf = tensorflow()

@@ -233,6 +233,9 @@ def test_a_crop_is_compared_on_inputs_of_which_something_is_left(tmp_path: Path)
 def test_an_output_that_is_always_empty_is_not_called_proven(tmp_path: Path) -> None:
     never = CROPPED.replace("START", "1000000")
     assert "nothing is known of y: empty for every input" in prove(tmp_path, never, never).parity.note
+    alone = never.replace(", float[batch, length, 2] z", "").replace("z = Mul (x, two)", "")
+    with pytest.raises(InvalidDataError, match="every output is empty"):
+        prove(tmp_path, alone, alone)
 
 
 def test_a_fixed_batch_larger_than_the_usual_number_of_samples_is_filled(tmp_path: Path) -> None:
