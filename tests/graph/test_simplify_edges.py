@@ -1,4 +1,4 @@
-"""What simplify makes of outputs that nothing proves, of narrow weights, and of changes to attributes alone."""
+"""What simplify makes of outputs that nothing proves, of narrow weights, and of changes of attributes."""
 
 from __future__ import annotations
 
