@@ -220,6 +220,8 @@ def _write(proto: onnx.ModelProto, prepared: Prepared, request: _Request) -> tup
         reason = error_text(error.__cause__ or error).rpartition("failed:")[2].rstrip(".")  # without the path
         broken = isinstance(error, InvalidModelError)  # else an operator lacks a kernel or its library
         hint = "Hand in the model in another format, or in float32." if broken else error.hint
+        if any(value.type.tensor_type.elem_type == onnx.TensorProto.DOUBLE for value in proto.graph.input):
+            hint = "Save the model in float32: ONNX Runtime has not all operators in float64."
         raise UnsupportedModelError(
             f"ONNX Runtime does not load the converted model: {reason}.", hint=hint
         ) from error

@@ -39,4 +39,9 @@ def _effect(node: Node, wiring: Wiring, calls: set[str]) -> str:
         return "it draws other numbers at each call"
     # Not those that load the model or train it, which stand in calls of their own.
     is_called = any(node.name.startswith(call) for call in calls)
-    return "the next call reads what it writes" if is_called and _WRITES.match(node.operator) else ""
+    if not is_called or not _WRITES.match(node.operator) or not node.inputs:
+        return ""
+    # Nor those whose variable no output depends on: Keras counts the masks that dropout draws, used or not.
+    readers = wiring.consumers.get(node.inputs[0], ())
+    is_read = any(reader.name in wiring.needed and reader != node for reader in readers)
+    return "the next call reads what it writes" if is_read else ""

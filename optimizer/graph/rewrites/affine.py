@@ -29,48 +29,40 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 Changes = Sequence[tuple[str, Array]]
 """Operators by element, one behind the other, with their constants."""
-
-_LAYERS = ("Conv", "ConvTranspose", "Gemm", "InstanceNormalization", "LayerNormalization", "MatMul")
+Folded = tuple["ir.Value", Changes]
+"""What the new layer gives, and what is still to be done to that."""
 
 
 def _fold(node: ir.Node, build: Builder) -> Sequence[ir.Value] | None:
     layer, changes = _of_batch_normalization(node) or _layer_and_change(node)
-    if layer is None or not changes:
+    parameters = _parameters(layer) if layer is not None and changes else None
+    if layer is None or parameters is None:
         return None
-    weight, bias = array(layer.inputs[1]), array(layer.inputs[2]) if len(layer.inputs) > 2 else None
-    if (
-        weight is None
-        or weight.dtype.kind in "iub"
-        or (len(layer.inputs) > 2 and layer.inputs[2] is not None and bias is None)
-    ):
+    folded = _FOLDS[layer.op_type](layer, *parameters, changes, build)
+    if folded is None:
         return None
-    folded = _folded(layer, changes, build)
-    new = folded[0].producer() if folded else None
-    while new is not None and new.op_type != layer.op_type:
-        new = new.inputs[0].producer() if new.inputs[0] is not None else None
+    value, left = folded
+    new = value.producer()
     if new is not None:
         new.name = layer.name or f"{layer.op_type}_{layer.outputs[0].name}"  # by which a user may name it
-    return folded
+    for op_type, constant in left:
+        value = build(op_type, value, build.constant(constant))
+    return [value]
 
 
-def _folded(layer: ir.Node, changes: Changes, build: Builder) -> Sequence[ir.Value] | None:
-    match layer.op_type:
-        case "MatMul":
-            weight = array(layer.inputs[1])
-            return _fold_matmul(layer, changes, build) if weight is not None and weight.ndim == 2 else None
-        case "Gemm":
-            return _fold_gemm(layer, changes, build)
-        case "Conv" | "ConvTranspose":
-            return _fold_conv(layer, changes, build)
-        case "LayerNormalization" | "InstanceNormalization":
-            return _fold_norm(layer, changes, build)
-    return None
+def _parameters(layer: ir.Node) -> tuple[Array, Array | None] | None:
+    """Weight and bias of a layer; None where one of them is not known."""
+    weight, given = array(layer.inputs[1]), layer.inputs[2] if len(layer.inputs) > 2 else None
+    bias = array(given)
+    if weight is None or weight.dtype.kind in "iub" or (given is not None and bias is None):
+        return None
+    return weight, bias
 
 
 def _layer_of(value: ir.Value | None) -> ir.Node | None:
     """The layer that a value comes from, where nothing else reads it."""
     layer = value.producer() if value is not None else None
-    if layer is None or layer.domain not in STANDARD_DOMAINS or layer.op_type not in _LAYERS:
+    if layer is None or layer.domain not in STANDARD_DOMAINS or layer.op_type not in _FOLDS:
         return None
     return layer if single_use(layer.outputs[0]) else None
 
@@ -115,49 +107,43 @@ def _by_channel(constant: Array, channels: int, rank: int, axis: int) -> Array |
     return constant.reshape(channels) if padded == wanted else None
 
 
-def _fold_matmul(layer: ir.Node, changes: Changes, build: Builder) -> Sequence[ir.Value] | None:
-    weight, sizes = array(layer.inputs[1]), shape(layer.outputs[0])
+def _fold_matmul(
+    layer: ir.Node, weight: Array, _: Array | None, changes: Changes, build: Builder
+) -> Folded | None:
+    sizes = shape(layer.outputs[0])
     (op_type, constant), *sums = changes
-    if weight is None or sizes is None or op_type not in ("Mul", "Div"):
+    if weight.ndim != 2 or sizes is None or op_type not in ("Mul", "Div"):
         return None  # a sum needs a Gemm, which ONNX Runtime makes itself
     scale = _by_channel(constant, weight.shape[1], len(sizes), len(sizes) - 1)
     if scale is None:
         return None
     folded = weight * scale if op_type == "Mul" else weight / scale  # [in, out]
-    value = build("MatMul", layer.inputs[0], build.constant(folded))
-    for op_type, constant in sums:
-        value = build(op_type, value, build.constant(constant))
-    return [value]
+    return build("MatMul", layer.inputs[0], build.constant(folded)), sums
 
 
-def _fold_gemm(layer: ir.Node, changes: Changes, build: Builder) -> Sequence[ir.Value] | None:
-    weight = array(layer.inputs[1])
-    if weight is None or not is_plain_gemm(layer):
-        return None
+def _fold_gemm(
+    layer: ir.Node, weight: Array, given: Array | None, changes: Changes, build: Builder
+) -> Folded | None:
     across = attribute(layer, "transB", 0) == 1
     channels = weight.shape[0 if across else 1]
-    given = array(layer.inputs[2]) if len(layer.inputs) > 2 else None
     bias = np.zeros(channels, weight.dtype) if given is None else _by_channel(given, channels, 2, 1)
-    if bias is None:
+    if bias is None or not is_plain_gemm(layer):
         return None
     for op_type, constant in changes:
         change = _by_channel(constant, channels, 2, 1)
         if change is None:
             return None
         weight, bias = _changed(op_type, (weight, bias), (change[:, None] if across else change, change))
-    inputs = (layer.inputs[0], build.constant(weight), build.constant(bias))
-    return [build("Gemm", *inputs, **attributes_of(layer))]
+    return _rebuilt(layer, weight, bias, build), ()
 
 
-def _fold_conv(layer: ir.Node, changes: Changes, build: Builder) -> Sequence[ir.Value] | None:
-    weight = array(layer.inputs[1])
-    if weight is None:
-        return None
+def _fold_conv(
+    layer: ir.Node, weight: Array, bias: Array | None, changes: Changes, build: Builder
+) -> Folded | None:
     group = attribute(layer, "group", 1)
     transposed = layer.op_type == "ConvTranspose"
     channels = weight.shape[1] * group if transposed else weight.shape[0]
-    given = array(layer.inputs[2]) if len(layer.inputs) > 2 else None
-    bias = np.zeros(channels, weight.dtype) if given is None else given
+    bias = np.zeros(channels, weight.dtype) if bias is None else bias
     for op_type, constant in changes:
         change = _by_channel(constant, channels, weight.ndim, 1)
         if change is None:
@@ -167,25 +153,29 @@ def _fold_conv(layer: ir.Node, changes: Changes, build: Builder) -> Sequence[ir.
             by_group = change.reshape(group, 1, weight.shape[1]).repeat(weight.shape[0] // group, axis=1)
             wide = by_group.reshape(weight.shape[:2] + (1,) * (weight.ndim - 2))
         weight, bias = _changed(op_type, (weight, bias), (wide, change))
-    inputs = (layer.inputs[0], build.constant(weight), build.constant(bias))
-    return [build(layer.op_type, *inputs, **attributes_of(layer))]
+    return _rebuilt(layer, weight, bias, build), ()
 
 
-def _fold_norm(layer: ir.Node, changes: Changes, build: Builder) -> Sequence[ir.Value] | None:
+def _fold_norm(
+    layer: ir.Node, gamma: Array, beta: Array | None, changes: Changes, build: Builder
+) -> Folded | None:
     """Gamma and beta of a norm: along the last axis, or by channel."""
-    gamma, sizes = array(layer.inputs[1]), shape(layer.outputs[0])
-    if gamma is None or sizes is None or gamma.ndim != 1 or len(layer.outputs) > 1:
+    sizes = shape(layer.outputs[0])
+    if sizes is None or gamma.ndim != 1 or len(layer.outputs) > 1:
         return None
     axis = len(sizes) - 1 if layer.op_type == "LayerNormalization" else 1
-    given = array(layer.inputs[2]) if len(layer.inputs) > 2 else None
-    beta = np.zeros(gamma.size, gamma.dtype) if given is None else given
+    beta = np.zeros(gamma.size, gamma.dtype) if beta is None else beta
     for op_type, constant in changes:
         change = _by_channel(constant, gamma.size, len(sizes), axis)
         if change is None:
             return None
         gamma, beta = _changed(op_type, (gamma, beta), (change, change))
-    weights = map(build.constant, (gamma, beta))
-    return [build(layer.op_type, layer.inputs[0], *weights, **attributes_of(layer))]
+    return _rebuilt(layer, gamma, beta, build), ()
+
+
+def _rebuilt(layer: ir.Node, weight: Array, bias: Array, build: Builder) -> ir.Value:
+    parameters = map(build.constant, (weight, bias))
+    return build(layer.op_type, layer.inputs[0], *parameters, **attributes_of(layer))
 
 
 def _changed(op_type: str, old: tuple[Array, Array], change: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -200,5 +190,14 @@ def _changed(op_type: str, old: tuple[Array, Array], change: tuple[Array, Array]
             return weight, bias + change[1]
     return weight, bias - change[1]
 
+
+_FOLDS = {
+    "Conv": _fold_conv,
+    "ConvTranspose": _fold_conv,
+    "Gemm": _fold_gemm,
+    "InstanceNormalization": _fold_norm,
+    "LayerNormalization": _fold_norm,
+    "MatMul": _fold_matmul,
+}
 
 FOLD_AFFINE = Rewrite("fold_affine", frozenset({"Add", "BatchNormalization", "Div", "Mul", "Sub"}), _fold)

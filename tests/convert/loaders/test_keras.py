@@ -187,3 +187,14 @@ def test_an_input_keeps_its_capital_letters(tmp_path: Path) -> None:
         conversion, _ = convert(path, "keras", folder, outputs=outputs)
         assert [spec.name for spec in conversion.inputs] == ["ImageA"]
         assert conversion.parity is not None
+
+
+def test_images_of_free_size_are_resized_by_a_factor(tmp_path: Path) -> None:
+    import keras
+
+    image = keras.Input((None, None, 3))
+    deep = keras.layers.Conv2D(8, 3, strides=4, padding="same")(image)
+    wide = keras.layers.UpSampling2D(4, interpolation="bilinear")(deep)
+    conversion, _ = convert(save_keras(keras.Model(image, wide), tmp_path), "keras", tmp_path)
+    assert conversion.parity is not None
+    assert not any(isinstance(size, int) for size in conversion.outputs[0].shape[1:3])

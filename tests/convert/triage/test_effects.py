@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from keras_models import convert
+from keras_models import convert, save_keras
 from op_models import save_function
 
 from optimizer.convert.triage.effects import find_effects
+from optimizer.convert.triage.unconvertible import read_wiring
 from optimizer.errors import UnsupportedModelError
 
 
@@ -57,3 +58,16 @@ def test_what_loads_the_variables_of_a_model_is_no_effect(tmp_path: Path) -> Non
 
     tf.saved_model.save(module, str(tmp_path / "saved"), signatures=product)
     assert find_effects(tmp_path / "saved", "serving_default") is None
+
+
+def test_a_variable_that_no_output_reads_is_no_effect(tmp_path: Path) -> None:
+    import keras
+
+    steps = keras.Input((10, 4))
+    last = keras.layers.LSTM(6, recurrent_dropout=0.2)(steps)  # counts the masks that it draws, used or not
+    conversion, workspace = convert(save_keras(keras.Model(steps, last), tmp_path), "keras", tmp_path)
+    operators = {
+        node.operator for node in read_wiring(workspace.original, conversion.signature).nodes.values()
+    }
+    assert "AssignVariableOp" in operators
+    assert find_effects(workspace.original, conversion.signature) is None
