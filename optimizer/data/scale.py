@@ -39,8 +39,11 @@ def taken_scale(
     Returns:
         The scale; where some output is empty at each, the smallest that runs, and 1 where none does.
     """
+    scales = tuple(growing(inputs))
+    if len(scales) == 1:
+        return 1
     empty_at = 0
-    for scale in growing(inputs):
+    for scale in scales:
         if empty_at and _elements(inputs, scale) > _LARGEST_TO_FILL:
             break
         try:

@@ -84,9 +84,14 @@ def test_no_input_grows_beyond_what_memory_bears(shape: tuple[Any, ...], most: i
     assert largest <= most
 
 
-def test_a_fixed_shape_is_tried_once() -> None:
+def test_a_fixed_shape_needs_no_run() -> None:
     spec = TensorSpec(name="x", dtype="float32", shape=("batch", 64, 64, 3))
+
+    def run(feeds: Values) -> Values:
+        raise AssertionError
+
     assert list(growing((spec,))) == [1]
+    assert taken_scale((spec,), run) == 1
 
 
 def test_a_type_that_cannot_be_made_up_is_refused_by_name() -> None:
