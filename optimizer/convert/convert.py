@@ -198,6 +198,8 @@ def _with_note_of_growth(prepared: Prepared, upload: Path, workspace: Workspace)
 
 def _write(proto: onnx.ModelProto, prepared: Prepared, request: _Request) -> tuple[Converted, Session]:
     """Give the model the form that the goal asks for, and load it."""
+    import onnx
+
     from optimizer.convert.cut.postprocessing_note import note_postprocessing
     from optimizer.convert.fixed_shapes import fix_shapes
     from optimizer.convert.naming import name_free_axes, order_outputs
