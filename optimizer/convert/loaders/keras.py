@@ -18,8 +18,8 @@ from typing import Any
 import tensorflow as tf
 
 from optimizer.convert.cut.savedmodel import cut_savedmodel
+from optimizer.convert.loaders.keras_free_sizes import free_sizes
 from optimizer.convert.loaders.keras_layers import layer_names, with_asked
-from optimizer.convert.loaders.keras_resize import computed_sizes
 from optimizer.convert.naming import unique_names
 from optimizer.convert.prepared import Prepared, Rounding
 from optimizer.convert.signatures.argument_names import write_argument_names
@@ -113,7 +113,7 @@ def _save(model: Any, folder: Path, asked: Sequence[str] = ()) -> tuple[str, ...
     if _has_tables(called):  # what is tracked is written once more, besides the variables that `serve` reads
         archive.track(called)
     arguments = _lower(input_names)
-    with computed_sizes():
+    with free_sizes():
         archive.add_endpoint(_SIGNATURE, serve, _specs(arguments, [tensor for _, tensor in inputs]))
         archive.write_out(str(folder), verbose=False)
     write_argument_names(folder, dict(zip(arguments, input_names, strict=True)))

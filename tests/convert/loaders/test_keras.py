@@ -198,3 +198,24 @@ def test_images_of_free_size_are_resized_by_a_factor(tmp_path: Path) -> None:
     conversion, _ = convert(save_keras(keras.Model(image, wide), tmp_path), "keras", tmp_path)
     assert conversion.parity is not None
     assert not any(isinstance(size, int) for size in conversion.outputs[0].shape[1:3])
+
+
+@pytest.mark.parametrize("kind", ["dense", "convolution", "masked"])
+def test_a_layer_at_each_of_a_free_number_of_steps_computes_what_keras_computes(
+    kind: str, tmp_path: Path
+) -> None:
+    import keras
+
+    layers, rng = keras.layers, np.random.default_rng(0)
+    shape = (None, 8, 8, 3) if kind == "convolution" else (None, 6)
+    steps = keras.Input(shape)
+    y = layers.Masking()(steps) if kind == "masked" else steps
+    y = layers.LSTM(6, return_sequences=True)(y) if kind == "masked" else y
+    layer = layers.Conv2D(4, 3) if kind == "convolution" else layers.Dense(3, activation="tanh")
+    model = keras.Model(steps, layers.TimeDistributed(layer)(y))
+    x = rng.normal(size=(3, 10, *shape[1:])).astype(np.float32)
+    x[1, 4:] = 0.0
+    _, workspace = convert(save_keras(model, tmp_path), "keras", tmp_path)
+    session = open_session(workspace.converted)
+    [ours] = session.run({session.inputs[0].name: x}).values()
+    np.testing.assert_allclose(ours, model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
