@@ -48,7 +48,7 @@ _BY_FAMILY: tuple[tuple[str, str], ...] = (
         r"_?Switch|Enter|Exit|NextIteration|Merge|LoopCond|While|If|Case|StatelessWhile|StatelessIf"
         r"|StatelessCase|RefSwitch|TFL_(WHILE|IF|CALL_ONCE)",
         "Loops and branches: save the model with TensorFlow 2's control flow, with tensors of one shape in "
-        "every turn; give tf.scan an initializer, and write a TensorArray's next element in every turn. A "
+        "every turn, and one element of each TensorArray written in every turn, under no condition. A "
         "recurrent layer with unroll=True has no loop.",
     ),
     (

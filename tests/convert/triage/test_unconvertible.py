@@ -93,6 +93,17 @@ def test_the_lines_for_keras_save_a_model_that_converts(tmp_path: Path) -> None:
     assert [spec.dtype for spec in conversion.inputs] == ["int64"]
 
 
+def written_twice(x: Any) -> Any:
+    """A loop that writes two elements of its list in each turn."""
+    import tensorflow as tf
+
+    def turn(place: Any, found: Any) -> Any:
+        return place + 2, found.write(place, x[:, place]).write(place + 1, x[:, place])
+
+    found = tf.TensorArray(tf.float32, 4, element_shape=[None, 3])
+    return tf.while_loop(lambda place, _: place < 3, turn, (0, found))[1].stack()
+
+
 def function(kind: str) -> tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]:
     import tensorflow as tf
 
@@ -115,7 +126,7 @@ def function(kind: str) -> tuple[Callable[..., Any], dict[str, Any], dict[str, A
 
         return count, {"x": np.array([b""], object)}, {}
     if kind == "loops":
-        return (lambda x: tf.scan(lambda a, b: a + b, x[0])[None]), floats, {}
+        return written_twice, floats, {}
     return (lambda x: tf.bitcast(x, tf.int32)), floats, {}
 
 
@@ -125,7 +136,7 @@ KINDS = {
     "image files": (r"DecodeJpeg \(node \S+\): x:string\[\] -> DecodeJpeg", "decode them outside"),
     "serialized records": (r"x:string\[\?\] -> ParseExampleV2 -> Mul -> output", "takes tensors"),
     "texts in a loop": (r"-> StringToHashBucketFast -> ", "texts"),
-    "loops": (r"While \(node \S*while\): .*; it does not write one element of each list", "initializer"),
+    "loops": (r"While \(node \S*while\): .*; it does not write one element of each list", "TensorArray"),
     "bits": (r"Bitcast \(node \S*Bitcast\): .*; the bits of a floating-point number", "replace them"),
 }  # fmt: skip
 
