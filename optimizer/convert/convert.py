@@ -202,7 +202,7 @@ def _write(proto: onnx.ModelProto, prepared: Prepared, request: _Request) -> tup
 
     from optimizer.convert.cut.postprocessing_note import note_postprocessing
     from optimizer.convert.fixed_shapes import fix_shapes
-    from optimizer.convert.naming import name_free_axes, order_outputs
+    from optimizer.convert.naming import name_free_axes, order_inputs, order_outputs
     from optimizer.convert.opset import raise_opset
     from optimizer.convert.parity.parity import is_of_bfloat16
     from optimizer.convert.pool_padding import keep_zeros_before_pools
@@ -211,6 +211,8 @@ def _write(proto: onnx.ModelProto, prepared: Prepared, request: _Request) -> tup
     if prepared.runtime != "ONNX Runtime":  # whose names are the user's
         name_free_axes(proto)
         keep_zeros_before_pools(proto)
+    if prepared.inputs:
+        order_inputs(proto, prepared.inputs)
     if prepared.outputs:
         order_outputs(proto, prepared.outputs)
     workspace, goal = request.workspace, request.goal

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
 
 import onnx
 
@@ -72,14 +73,23 @@ def fix_batch(proto: onnx.ModelProto, size: int) -> None:
                 dimension.dim_value = size
 
 
+def order_inputs(proto: onnx.ModelProto, names: Sequence[str]) -> None:
+    """Put the inputs into an order, in place; it may name some that the model does without."""
+    place = {name: number for number, name in enumerate(names)}
+    _reorder(proto.graph.input, lambda value: place[value.name])
+
+
 def order_outputs(proto: onnx.ModelProto, names: Sequence[str]) -> None:
     """Put the outputs into an order, in place; `names` are those before `onnx_output_name`."""
     inputs = {value.name for value in proto.graph.input}
     place = {onnx_output_name(name, inputs): number for number, name in enumerate(names)}
-    ordered = sorted(proto.graph.output, key=lambda value: place[value.name])
-    kept = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in ordered]
-    del proto.graph.output[:]
-    proto.graph.output.extend(kept)
+    _reorder(proto.graph.output, lambda value: place[value.name])
+
+
+def _reorder(values: Any, place: Callable[[onnx.ValueInfoProto], int]) -> None:
+    ordered = [onnx.ValueInfoProto.FromString(each.SerializeToString()) for each in sorted(values, key=place)]
+    del values[:]
+    values.extend(ordered)
 
 
 def unknown_output(asked: str, known: Collection[str]) -> InvalidOptionsError:

@@ -26,8 +26,10 @@ class Prepared:
     output_steps: Mapping[str, float] = field(default_factory=dict)
     """Output to its quantization step, in the output's own units."""
     notes: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    """Inputs in the order that they shall have; empty where the converter's order stands."""
     outputs: tuple[str, ...] = ()
-    """Outputs in the order that they shall have; empty where the converter's order stands."""
+    """The same of outputs."""
     layers: tuple[str, ...] = ()
     """The layers of a Keras model, which the user may name as outputs."""
 

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +67,15 @@ def prepare_keras(
         rounding: Rounding = "none" if legacy else _rounding(model)
         producer = f"Keras {version}" if version else "Keras"
         if not outputs:
-            save(model, workspace.original)
-            layers = tuple(layer_names(model))
-            return Prepared("TensorFlow", _SIGNATURE, producer, rounding, layers=layers)
+            taken, given = save(model, workspace.original)
+            prepared = Prepared("TensorFlow", _SIGNATURE, producer, rounding, inputs=taken, outputs=given)
+            return replace(prepared, layers=tuple(layer_names(model)))
         with tempfile.TemporaryDirectory(dir=workspace.folder) as folder:
             whole = Path(folder) / "whole"
-            names = save(model, whole, outputs)
-            cut = cut_savedmodel(whole, workspace.original, (_SIGNATURE, names), layer_names(model))
-        return Prepared("TensorFlow", _SIGNATURE, producer, rounding, notes=cut.notes, outputs=cut.outputs)
+            taken, asked = save(model, whole, outputs)
+            cut = cut_savedmodel(whole, workspace.original, (_SIGNATURE, asked), layer_names(model))
+        prepared = Prepared("TensorFlow", _SIGNATURE, producer, rounding, inputs=taken, outputs=cut.outputs)
+        return replace(prepared, notes=cut.notes)
 
 
 def _load(path: Path, legacy: bool) -> Any:
@@ -88,8 +90,8 @@ def _load(path: Path, legacy: bool) -> Any:
     return keras.models.load_model(str(path), compile=False, safe_mode=True)
 
 
-def _save(model: Any, folder: Path, asked: Sequence[str] = ()) -> tuple[str, ...]:
-    """Write a Keras 3 model; returns the outputs asked for, by their names there."""
+def _save(model: Any, folder: Path, asked: Sequence[str] = ()) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Write a Keras 3 model; returns inputs, and outputs, or those asked for, by their names there."""
     import keras
 
     sequential = isinstance(model, keras.Sequential)  # which has lists of one tensor, but takes a tensor
@@ -117,7 +119,7 @@ def _save(model: Any, folder: Path, asked: Sequence[str] = ()) -> tuple[str, ...
         archive.add_endpoint(_SIGNATURE, serve, _specs(arguments, [tensor for _, tensor in inputs]))
         archive.write_out(str(folder), verbose=False)
     write_argument_names(folder, dict(zip(arguments, input_names, strict=True)))
-    return wanted
+    return input_names, wanted if asked else tuple(outputs)
 
 
 def _has_tables(model: Any) -> bool:
@@ -125,8 +127,10 @@ def _has_tables(model: Any) -> bool:
     return any(isinstance(each, tf.saved_model.experimental.TrackableResource) for each in found)
 
 
-def _save_legacy(model: Any, folder: Path, asked: Sequence[str] = ()) -> tuple[str, ...]:
-    """Write a Keras 2 model; returns the outputs asked for, by their names there."""
+def _save_legacy(
+    model: Any, folder: Path, asked: Sequence[str] = ()
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Write a Keras 2 model; returns inputs, and outputs, or those asked for, by their names there."""
     import tf_keras
 
     input_names = unique_names(_argument(name) for name in model.input_names)
@@ -151,7 +155,7 @@ def _save_legacy(model: Any, folder: Path, asked: Sequence[str] = ()) -> tuple[s
     module.model = called
     tf.saved_model.save(module, str(folder), signatures={_SIGNATURE: serve})
     write_argument_names(folder, dict(zip(arguments, input_names, strict=True)))
-    return wanted
+    return input_names, wanted if asked else tuple(outputs)
 
 
 def _name(path: Sequence[Any], tensor: Any) -> str:

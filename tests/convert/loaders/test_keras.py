@@ -66,6 +66,28 @@ def test_inputs_and_outputs_keep_the_keys_of_dicts(tmp_path: Path) -> None:
         np.testing.assert_allclose(found[name], expected.numpy(), atol=1e-6)
 
 
+def test_inputs_and_outputs_of_lists_keep_their_order(tmp_path: Path) -> None:
+    import keras
+
+    width, height = keras.Input((2,), name="width"), keras.Input((3,), name="height")
+    outputs = [
+        keras.layers.Dense(size, name=name)(value)
+        for size, name, value in ((4, "z", width), (5, "b", height), (1, "m", width))
+    ]
+    upload = save_keras(keras.Model([width, height], outputs), tmp_path)
+    conversion, workspace = convert(upload, "keras", tmp_path)
+    session = open_session(workspace.converted)
+    for ends in (conversion, session):
+        assert [spec.name for spec in ends.inputs] == ["width", "height"]
+        assert [spec.name for spec in ends.outputs] == ["z", "b", "m"]
+    assert conversion.parity is not None
+    assert [(each.output, each.value < 1e-5) for each in conversion.parity.outputs] == [
+        ("z", True),
+        ("b", True),
+        ("m", True),
+    ]
+
+
 def test_twelve_outputs_keep_their_own_values(tmp_path: Path) -> None:
     model = MODELS["twelve_outputs"]()
     _, workspace = convert(save_keras(model, tmp_path), "keras", tmp_path)
