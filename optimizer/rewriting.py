@@ -49,7 +49,7 @@ class Simplification(Options):
     before: Counts
     after: Counts
     max_relative_difference: float
-    """Max-norm difference of the outputs before and after, on generated inputs."""
+    """Max-norm difference of the outputs before and after, on generated inputs and the user's."""
     rewrites: tuple[AppliedRewrite, ...] = ()
     """What was rewritten, how often, and in which layers."""
     left: tuple[LeftNode, ...] = ()

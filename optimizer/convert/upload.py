@@ -76,10 +76,14 @@ def model_files_in(names: list[str]) -> list[str]:
 
     An .h5 beside another model holds samples or weights, as far as its name tells.
     """
-    seen = [name for name in names if not any(part.startswith((".", "__MACOSX")) for part in name.split("/"))]
+    seen = [name for name in names if not _is_hidden(PurePosixPath(name))]
     found = [name for name in seen if name.lower().endswith(_WHOLE_MODELS)]
     hdf5 = [name for name in seen if name.lower().endswith((".h5", ".hdf5")) and ".weights." not in name]
     return found or hdf5
+
+
+def _is_hidden(path: PurePosixPath) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in path.parts)
 
 
 def refuse_files(shown_as: str, names: list[str]) -> None:

@@ -18,7 +18,8 @@ from optimizer.results import TensorSpec
 
 _SCALES = (1, 2, 4, 16, 64, 256, 1024)
 _LARGEST_ELEMENTS = 1 << 22  # of an input; an image of 1024x1024x4, a sequence of 16384 x 256
-_LARGEST_TO_FILL = 1 << 16  # where it runs, but what it finds (boxes, say) may be none at any size
+# Where it runs, but what it finds (boxes, say) may be none at any size: attention takes the square of that.
+_LARGEST_TO_FILL, _LARGEST_SCALE_TO_FILL = 1 << 16, 16
 _TOO_SMALL = re.compile(
     r"negative|invalid input shape|smaller than|must be positive|greater than|cannot be reshaped", re.I
 )
@@ -44,7 +45,8 @@ def taken_scale(
         return 1
     empty_at = 0
     for scale in scales:
-        if empty_at and _elements(inputs, scale) > _LARGEST_TO_FILL:
+        too_large = scale > _LARGEST_SCALE_TO_FILL or _elements(inputs, scale) > _LARGEST_TO_FILL
+        if empty_at and too_large:
             break
         try:
             outputs = run(generate_inputs(inputs, 1, 0, words, scale))

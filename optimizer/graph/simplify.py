@@ -23,7 +23,15 @@ from optimizer.graph.rewriter import Left, Report, Rewrite, rewrite
 from optimizer.graph.rewrites import REWRITES
 from optimizer.graph.structure import fingerprint, name_nodes, opset
 from optimizer.graph.unused import remove_unused
-from optimizer.graph.verify import NotTheSameError, Witness, check_same, check_whole, restore_edges, witness
+from optimizer.graph.verify import (
+    NotTheSameError,
+    Values,
+    Witness,
+    check_same,
+    check_whole,
+    restore_edges,
+    witness,
+)
 from optimizer.model import Model, PassResult, first_line
 
 _MAX_ROUNDS = 4
@@ -36,7 +44,12 @@ _TABLE_GROWTH = 1.25  # a table that takes the place of a product may be larger 
 logger = logging.getLogger(__name__)
 
 
-def simplify(model: Model, largest_bytes: int = PROTO_BYTES, highest_opset: int | None = None) -> PassResult:
+def simplify(
+    model: Model,
+    largest_bytes: int = PROTO_BYTES,
+    highest_opset: int | None = None,
+    samples: Sequence[Values] = (),
+) -> PassResult:
     """Remove dead nodes and unused weights, fold constants and BatchNormalization.
 
     Inputs and outputs keep their names, types, shapes and order; an input that nothing reads stays and is
@@ -47,10 +60,11 @@ def simplify(model: Model, largest_bytes: int = PROTO_BYTES, highest_opset: int 
         largest_bytes: Of a model with more weights than that the tools get none of the large ones, and fold
             nothing into them; the rewrites do.
         highest_opset: The operator set is not raised above this; None: as far as a rewrite needs.
+        samples: Inputs of the user's, on which the result is compared besides generated ones.
 
     Returns:
         The simplified model; sentences on what was changed; each tool whose result was undone, with why; and
-        the largest max-norm difference of an output on the generated inputs, 0 where nothing was changed.
+        the largest max-norm difference of an output, 0 where nothing was changed.
 
     Raises:
         OptimizerError: If ONNX Runtime cannot load the model.
@@ -63,12 +77,13 @@ def simplify(model: Model, largest_bytes: int = PROTO_BYTES, highest_opset: int 
     folded, narrow = (given.proto, ()) if given.apart == "all" else fold_narrow_weights(given.proto)
     original = given.with_ir(given.with_proto(folded).to_ir()) if narrow else given
     try:
-        expected = witness(original.proto, original.values())
+        expected = witness(original.proto, original.values(), samples)
     except (InvalidDataError, ToolError) as error:  # it loads, but rejects values that we can make up
-        refusal = f"Nothing was simplified: the model does not run on generated inputs. {error.message}"
+        tried = "the samples" if samples else "generated inputs"
+        refusal = f"Nothing was simplified: the model does not run on {tried}. {error.message}"
         return PassResult(model, (), (refusal,))
     if len(expected.empty) == len(expected.outputs[0]):
-        refusal = "Nothing was simplified: every output is empty on generated inputs, which proves nothing."
+        refusal = f"Nothing was simplified: every output is empty on {expected.source}, which proves nothing."
         return PassResult(model, (), (refusal,), made_up_scale=expected.scale)
     refusals: list[str] = []
     try:
@@ -104,7 +119,7 @@ def simplify(model: Model, largest_bytes: int = PROTO_BYTES, highest_opset: int 
 
 def _unproven(expected: Witness) -> tuple[str, ...]:
     return tuple(
-        f"Output {name} is empty on generated inputs: the proof says nothing of it."
+        f"Output {name} is empty on {expected.source}: the proof says nothing of it."
         for name in expected.empty
     )
 

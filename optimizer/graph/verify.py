@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,7 @@ class NotTheSameError(Exception):
 
 @dataclass(frozen=True)
 class Witness:
-    """Generated inputs, without weights that stand apart, and what the original computes for them."""
+    """Inputs, without weights that stand apart, and what the original computes for them."""
 
     feeds: tuple[Values, ...]
     outputs: tuple[Values, ...]
@@ -53,29 +53,62 @@ class Witness:
     """Outputs that a Sigmoid computes."""
     scale: int = 1
     """Times the usual size of generated inputs; see `taken_scale`."""
+    source: str = "generated inputs"
+    """What the inputs are, in words."""
 
     @property
     def empty(self) -> tuple[str, ...]:
-        """Outputs that no generated input gave a value, so that nothing is known of them."""
+        """Outputs that no input gave a value, so that nothing is known of them."""
         return tuple(name for name in self.outputs[0] if not any(run[name].size for run in self.outputs))
 
 
-def witness(proto: onnx.ModelProto, weights: Values | None = None) -> Witness:
-    """Run a model on generated inputs, at two batch sizes where its batch is free.
+def witness(proto: onnx.ModelProto, weights: Values | None = None, samples: Sequence[Values] = ()) -> Witness:
+    """Run a model on generated inputs, at two batch sizes where its batch is free, and on the user's.
 
     Args:
         proto: The model.
         weights: The values of those inputs that are weights.
+        samples: Inputs of the user's; with some, the model need not run on generated ones.
 
     Raises:
         OptimizerError: If it does not load or run.
     """
-    from optimizer.data import generate_inputs, taken_scale
     from optimizer.evaluate import output_kinds
-    from optimizer.runtime import fixed_batch_of
 
     weights = weights or {}
     session = open_proto(proto)
+    outputs = [session.run(feed | weights) for feed in samples]
+    try:
+        made_up = _generated(session, proto, weights)
+    except (InvalidDataError, ToolError):
+        if not samples:
+            raise
+        made_up = _Generated((), (), 1)
+    sources = ("the samples" if samples else "", "generated inputs" if made_up.feeds else "")
+    kinds = output_kinds(from_proto(proto))
+    return Witness(
+        (*samples, *made_up.feeds),
+        (*outputs, *made_up.outputs),
+        tolerance=HALF_TOLERANCE if computes_in_half(proto) else TOLERANCE,
+        sigmoids=frozenset(name for name, kind in kinds.items() if kind == "sigmoid"),
+        scale=made_up.scale,
+        source=" and ".join(filter(None, sources)),
+    )
+
+
+@dataclass(frozen=True)
+class _Generated:
+    """Generated inputs, what the original computes for them, and their scale."""
+
+    feeds: tuple[Values, ...]
+    outputs: tuple[Values, ...]
+    scale: int
+
+
+def _generated(session: Session, proto: onnx.ModelProto, weights: Values) -> _Generated:
+    from optimizer.data import generate_inputs, taken_scale
+    from optimizer.runtime import fixed_batch_of
+
     inputs = tuple(spec for spec in session.inputs if spec.name not in weights)
     batch = fixed_batch_of(inputs)
     words = known_words(proto)
@@ -89,10 +122,7 @@ def witness(proto: onnx.ModelProto, weights: Values | None = None) -> Witness:
             feeds.append(feed)
         except (InvalidDataError, ToolError):  # the model does not take it, so that it tells nothing
             continue
-    tolerance = HALF_TOLERANCE if computes_in_half(proto) else TOLERANCE
-    kinds = output_kinds(from_proto(proto))
-    sigmoids = frozenset(name for name, kind in kinds.items() if kind == "sigmoid")
-    return Witness(tuple(feeds), tuple(outputs), tolerance, sigmoids, scale)
+    return _Generated(tuple(feeds), tuple(outputs), scale)
 
 
 def _is_free(spec: TensorSpec) -> bool:

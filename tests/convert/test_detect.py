@@ -175,6 +175,17 @@ def test_a_folder_without_a_savedmodel_is_refused(tmp_path: Path) -> None:
         detect(tmp_path)
 
 
+def test_an_archive_of_what_lies_in_a_folder_is_its_model(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    onnx.save(onnx.parser.parse_model(ONNX_TEXT), str(folder / "model.onnx"))
+    archive = tmp_path / "model.tar.gz"
+    with tarfile.open(archive, "w:gz") as packed:
+        packed.add(folder, ".")  # so that its members are called ./model.onnx
+    assert detect(archive) == "onnx"
+    assert prepare_upload(archive, tmp_path / "extracted").name == "model.onnx"
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
 def test_an_archive_of_a_savedmodel_is_extracted_to_the_savedmodel(tmp_path: Path, kind: str) -> None:
     folder = write_savedmodel(tmp_path / "source" / "model")

@@ -46,6 +46,18 @@ def test_only_inputs_that_are_too_small_are_made_larger(reason: str, runs: int) 
     assert scale == (64 if runs == 5 else 1)
 
 
+def test_a_sequence_of_numbers_that_finds_nothing_stays_short() -> None:
+    words = TensorSpec(name="x", dtype="int64", shape=("batch", "length"))
+    lengths: list[int] = []
+
+    def find_nothing(feeds: Values) -> Values:
+        lengths.append(feeds["x"].shape[1])
+        return {"y": feeds["x"][:0]}
+
+    assert taken_scale((words,), find_nothing) == 1
+    assert 100 < max(lengths) <= 256  # attention takes the square of that
+
+
 def test_what_is_empty_at_every_size_stays_small() -> None:
     sizes: list[int] = []
 

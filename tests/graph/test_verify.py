@@ -7,6 +7,7 @@ import onnx
 import pytest
 from rewrite_cases import normal, proto_of
 
+from optimizer.errors import InvalidDataError
 from optimizer.graph.verify import NotTheSameError, check_same, witness
 
 
@@ -38,3 +39,29 @@ def test_made_up_inputs_grow_until_a_layer_takes_them(axes: str, kernel: tuple[i
     text = f"g (float[n, 2, {axes}] x) => (float[n, 3, {left}] y) {{ y = Conv (x, w) }}"
     found = witness(proto_of(text, {"w": normal(3, 2, *kernel)}))
     assert {feed["x"].shape[2:] for feed in found.feeds} == {(size,) * len(kernel)}
+
+
+def test_samples_show_what_generated_inputs_do_not() -> None:
+    texts = ("s = Sub (x, five) y = Relu (s)", "y = Mul (x, zero)")  # the same below 5
+    constants = {"five": np.array(5, np.float32), "zero": np.array(0, np.float32)}
+    before, after = (
+        proto_of(f"g (float[batch, 2] x) => (float[batch, 2] y) {{ {text} }}", constants) for text in texts
+    )
+    assert check_same(before, after, witness(before)) == 0
+    expected = witness(before, samples=[{"x": np.array([[3, 9]], np.float32)}])
+    assert expected.source == "the samples and generated inputs"
+    with pytest.raises(NotTheSameError, match="output y differs"):
+        check_same(before, after, expected)
+
+
+def test_samples_stand_in_where_generated_inputs_do_not_run() -> None:
+    text = """g (float[batch, 3] x, int64[k] at) => (float[batch, k] y)
+        { place = Sub (at, hundred) y = Gather <axis = 1> (x, place) }"""
+    proto = proto_of(text, {"hundred": np.array(100)})
+    with pytest.raises(InvalidDataError):
+        witness(proto)
+    sample = {"x": normal(1, 3), "at": np.array([102, 100])}
+    expected = witness(proto, samples=[sample])
+    assert expected.source == "the samples"
+    assert [feed["at"].tolist() for feed in expected.feeds] == [[102, 100]]
+    assert check_same(proto, proto, expected) == 0

@@ -107,8 +107,10 @@ class _Band:
     def put(self, diagonals: str, matrix: Operand, rows: Operand, columns: Operand) -> Operand:
         """The matrix, or one number for all of it, with these diagonals in it."""
         formula, rank = self.formula, len(self.formula.graph.get_shape(diagonals))
-        if formula.graph.get_dtype(diagonals) not in _CHOSEN:
-            wide = onnx.TensorProto.FLOAT if is_float(formula.graph, diagonals) else onnx.TensorProto.INT32
+        dtype = formula.graph.get_dtype(diagonals)
+        utils.make_sure(dtype != onnx.TensorProto.STRING, "the elements are texts")
+        if dtype not in _CHOSEN:
+            wide = onnx.TensorProto.FLOAT if is_float(formula.graph, diagonals) else onnx.TensorProto.INT64
             matrix = formula.cast(matrix, wide)
             diagonals = formula.name(formula.cast(diagonals, wide))
         longest = formula.size(diagonals, -1)
@@ -132,7 +134,7 @@ class _Band:
     def taken(self, matrix: str, empty: Operand, rows: Operand, columns: Operand) -> Operand:
         """These diagonals out of a matrix."""
         formula, rank = self.formula, len(self.formula.graph.get_shape(matrix))
-        flat = formula("Reshape", matrix, np.array([0] * (rank - 2) + [-1], np.int64))
+        flat = formula("Reshape", matrix, formula.vector(*[0] * (rank - 2), formula("Mul", rows, columns)))
         step = formula("Add", columns, np.int64(1))
         lengths = {k: self._length(k, rows, columns) for k in self._numbers}
         longest = lengths[min(max(0, self.lowest), self.highest)]

@@ -106,19 +106,50 @@ def _is_in_order(ctx: Any, node: Any, written: _Written) -> bool:
         return True
     if index.output[0] not in body.input_names:
         return False
-    place = body.input_names.index(index.output[0])
+    if not _counts(ctx, node, body.input_names.index(index.output[0])):
+        return False
+    size = _constant(ctx, written.reserve.input[1])
+    if written.write.get_attr_value("resize_if_index_out_of_bounds", False) and size == 0:
+        return True  # it has as many elements as there were turns
+    return _goes_through(ctx, node, size)
+
+
+def _counts(ctx: Any, node: Any, place: int) -> bool:
+    """Whether a variable of a loop is the number of the turn, from 0."""
+    body = find_function(node.get_attr_str("body"))
     following = _source(body, body.outputs[place])
     if following is None or following.type != "Add" or _constant(ctx, node.input[place]) != 0:
         return False
     sources = [_source(body, name) for name in following.input]
-    steps = [_started(ctx, node, body, each) for each in sources if each is not index]
-    if len(steps) != 1 or steps[0] != 1:
+    names = [None if source is None else source.output[0] for source in sources]
+    if body.input_names[place] not in names:
         return False
-    grows = written.write.get_attr_value("resize_if_index_out_of_bounds", False)
-    if grows and _constant(ctx, written.reserve.input[1]) == 0:
-        return True  # it has as many elements as there were turns
-    condition = find_function(node.get_attr_str("cond"))
-    return all(each.type in _COUNTING for each in condition.get_nodes())
+    return bool(_started(ctx, node, body, sources[1 - names.index(body.input_names[place])]) == 1)
+
+
+def _goes_through(ctx: Any, node: Any, size: NDArray[Any] | None) -> bool:
+    """Whether the number of turns alone ends a loop, at the size of a list if that is fixed.
+
+    A size that is known only when the model runs is taken for the number of turns if that is so too.
+    """
+    condition, body = (find_function(node.get_attr_str(name)) for name in ("cond", "body"))
+    limits = []
+    for each in condition.get_nodes():
+        if each.type not in _COUNTING:
+            return False
+        if each.type == "Less":
+            counter, limit = (_source(condition, name) for name in each.input)
+            if counter is None or counter.output[0] not in condition.input_names:
+                return False
+            if not _counts(ctx, node, condition.input_names.index(counter.output[0])):
+                return False
+            if limit is not None and limit.output[0] in condition.input_names:
+                limit = body.inputs[condition.input_names.index(limit.output[0])]
+                limits.append(_started(ctx, node, body, limit))
+            else:
+                limits.append(None if limit is None else _constant(condition, limit.output[0]))
+    known = [int(limit) for limit in limits if limit is not None]
+    return min(known) == size if len(known) == len(limits) and known else size is None and not known
 
 
 def _started(ctx: Any, node: Any, body: Any, source: Any) -> NDArray[Any] | None:

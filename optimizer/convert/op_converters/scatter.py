@@ -28,14 +28,9 @@ class ScatterNd:
     def version_16(cls, ctx: Any, node: Any, **_: Any) -> None:
         """Convert one node."""
         formula, (indices, updates, shape) = Formula(ctx), node.input
-        dtype = ctx.get_dtype(updates)
-        wide = dtype if dtype in _ADDED else onnx.TensorProto.FLOAT if is_float(ctx, updates) else _ADDED[2]
-        zero = np.zeros((), utils.map_onnx_to_numpy_type(wide))
-        start = formula("Expand", zero, formula.cast(formula.known(shape), onnx.TensorProto.INT64))
+        size = formula.cast(formula.known(shape), onnx.TensorProto.INT64)
         places = formula.cast(indices, onnx.TensorProto.INT64)
-        total = formula("ScatterND", start, places, formula.cast(updates, wide), reduction="add")
-        if isinstance(total, str):
-            ctx.set_dtype(total, wide)
+        total = _scatter_added(formula, updates, places, size)
         formula.replace(node, total)
 
 
@@ -55,10 +50,9 @@ class SparseTensorDenseMatMul:
         added = formula("Mul", rows, formula.unsqueeze(values, 1))
         height = formula("Gather", formula.known(sizes), np.array([row]), axis=0)
         width = formula("Gather", formula("Shape", dense), np.array([1]), axis=0)
-        start = formula(
-            "Expand", np.zeros((), dtype_of(ctx, values)), formula("Concat", height, width, axis=0)
-        )
-        formula.replace(node, formula("ScatterND", start, at[0], added, reduction="add"))
+        ctx.set_dtype(added, ctx.get_dtype(values))
+        size = formula("Concat", height, width, axis=0)
+        formula.replace(node, _scatter_added(formula, formula.name(added), at[0], size))
 
 
 @tf_op(["UnsortedSegmentMax", "UnsortedSegmentMin"])
@@ -123,7 +117,8 @@ def _in_floats(formula: Formula, node: Any) -> None:
     given = graph.get_dtype(output)
     if is_float(graph, output):
         return
-    utils.make_sure(given != onnx.TensorProto.INT64, "float64 does not hold all numbers of int64")
+    wide = given in (onnx.TensorProto.INT64, onnx.TensorProto.UINT64)
+    utils.make_sure(not wide, "float64 does not hold all numbers of 64 bits")
     node.input[0] = formula.name(formula.cast(node.input[0], onnx.TensorProto.DOUBLE))
     back = graph.insert_new_node_on_output("Cast", output, to=given)
     graph.set_dtype(output, onnx.TensorProto.DOUBLE)
@@ -136,8 +131,17 @@ def _added(formula: Formula, rows: str, segments: str) -> Operand:
     places = formula.unsqueeze(formula.cast(segments, onnx.TensorProto.INT64), 1)
     count = formula("Add", formula("ReduceMax", places, keepdims=0), np.int64(1))
     sizes = [formula.size(rows, axis) for axis in range(1, len(formula.graph.get_shape(rows)))]
-    start = formula("Expand", np.zeros((), dtype_of(formula.graph, rows)), formula.vector(count, *sizes))
-    return formula("ScatterND", start, places, rows, reduction="add")
+    return _scatter_added(formula, rows, places, formula.vector(count, *sizes))
+
+
+def _scatter_added(formula: Formula, updates: str, places: Operand, shape: Operand) -> Operand:
+    """Updates added to zeros at places, in a type that ONNX Runtime adds and that holds the updates' own."""
+    graph, dtype = formula.graph, formula.graph.get_dtype(updates)
+    wide = dtype if dtype in _ADDED else onnx.TensorProto.FLOAT if is_float(graph, updates) else _ADDED[2]
+    start = formula("Expand", np.zeros((), utils.map_onnx_to_numpy_type(wide)), shape)
+    total = formula.name(formula("ScatterND", start, places, formula.cast(updates, wide), reduction="add"))
+    graph.set_dtype(total, wide)
+    return formula.cast(total, dtype)
 
 
 def _counts(formula: Formula, rows: str, segments: str) -> Operand:

@@ -54,6 +54,20 @@ def written(
     return tf.transpose(loop[2].stack())
 
 
+def summed(tf: Any, x: Any, goes_on: Callable[[Any, Any], Any]) -> Any:
+    """Sums in a list of six elements, as long as a condition of turn and sum holds."""
+    found = tf.TensorArray(tf.float32, 6, element_shape=[])
+    step = tf.reduce_sum(tf.abs(x))
+
+    def body(turn: Any, total: Any, found: Any) -> Any:
+        return turn + 1, total + step, found.write(turn, total)
+
+    loop = tf.while_loop(
+        lambda turn, total, _: goes_on(turn, total), body, (0, 0.0, found), maximum_iterations=6
+    )
+    return loop[2].stack()[None]
+
+
 FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "forwards": lambda tf, x: scanned(tf, x, reverse=False, first=True),
     "forwards without a first value": lambda tf, x: scanned(tf, x, reverse=False, first=False),
@@ -66,6 +80,8 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "every second place": lambda tf, x: written(tf, x, lambda turn: 2 * turn),
     "from the second place": lambda tf, x: written(tf, x, lambda turn: turn + 1),
     "ends early": lambda tf, x: written(tf, x, lambda turn: turn, 2.0),
+    "ends by its sum alone": lambda tf, x: summed(tf, x, lambda turn, total: total < 30.0),
+    "ends at another fixed size": lambda tf, x: summed(tf, x, lambda turn, total: turn < 4),
     "ends early in a list that grows": lambda tf, x: written(
         tf, x, lambda turn: turn, 2.0, size=0, grows=True
     ),
