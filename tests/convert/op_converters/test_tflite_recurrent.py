@@ -62,3 +62,17 @@ def test_the_state_of_the_upload_is_reset_before_each_call(tmp_path: Path) -> No
     first, second = (original.run({"x0": X})["y"] for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert np.ptp(first) > 0.1
+
+
+def test_a_layer_that_hands_its_sequence_to_another_converts(tmp_path: Path) -> None:
+    import keras
+    import tensorflow as tf
+    from keras_models import convert
+
+    layers = keras.layers
+    steps = keras.Input((STEPS, INPUTS), batch_size=1)
+    model = keras.Model(steps, layers.GRU(4)(layers.LSTM(UNITS, return_sequences=True)(steps)))
+    (tmp_path / "model.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    conversion, _ = convert(tmp_path / "model.tflite", "tflite", tmp_path)
+    assert conversion.parity is not None
+    assert conversion.parity.outputs[0].value < 1e-6

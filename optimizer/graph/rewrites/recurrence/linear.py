@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.graph.match import array
+from optimizer.graph.match import array, is_standard
 from optimizer.graph.rewriter import attribute, is_plain_gemm
 from optimizer.graph.rewrites.recurrence.steps import Steps
 from optimizer.graph.structure import STANDARD_DOMAINS
@@ -67,7 +67,7 @@ def read_linear(steps: Steps, value: ir.Value | None, depth: int = 0) -> Linear 
                 else Linear({source: weight}, np.zeros(()))
             )
         case "Gemm":
-            return _gemm(steps, node)
+            return _gemm(steps, node, depth + 1)
         case "Split":
             return _split(steps, node, value, depth + 1)
         case "Slice":
@@ -77,15 +77,24 @@ def read_linear(steps: Steps, value: ir.Value | None, depth: int = 0) -> Linear 
     return None
 
 
-def _gemm(steps: Steps, node: ir.Node) -> Linear | None:
-    weight = steps.constant(node.inputs[1])
-    bias = steps.constant(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(())
-    source = node.inputs[0]
-    if weight is None or bias is None or source is None:
+def _gemm(steps: Steps, node: ir.Node, depth: int) -> Linear | None:
+    weight, source = steps.constant(node.inputs[1]), node.inputs[0]
+    if weight is None or source is None or attribute(node, "transA", 0) or not is_plain_gemm(node):
         return None
-    if attribute(node, "transA", 0) or not is_plain_gemm(node):
-        return None
-    return Linear({source: weight.T if attribute(node, "transB", 0) else weight}, bias.reshape(-1))
+    product = Linear({source: weight.T if attribute(node, "transB", 0) else weight}, np.zeros(()))
+    if len(node.inputs) < 3 or node.inputs[2] is None:
+        return product
+    added = read_linear(steps, _row(node.inputs[2]), depth)
+    return None if added is None else product + added
+
+
+def _row(value: ir.Value) -> ir.Value | None:
+    """The one row of which a value is the vector: TensorFlow adds the state's product so at a batch of 1."""
+    node = value.producer()
+    if node is None or not is_standard(node, "Squeeze"):
+        return value
+    axes = array(node.inputs[1]) if len(node.inputs) > 1 else None
+    return node.inputs[0] if axes is None or axes.ravel().tolist() == [0] else value
 
 
 def _split(steps: Steps, node: ir.Node, value: ir.Value, depth: int) -> Linear | None:
