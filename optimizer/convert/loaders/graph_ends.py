@@ -65,6 +65,9 @@ def find_ends(graph_def: Any, asked: Sequence[str] = ()) -> Ends:
     notes = [note] if note else []
     if unused:
         notes.append(f"placeholders that no output needs were left out: {', '.join(unused)}")
+    if fixed := [name for name in graph.defaulted() if name in used and name not in inputs]:
+        shown = ", ".join(fixed[:_SHOWN]) + (f" and {len(fixed) - _SHOWN} more" if fixed[_SHOWN:] else "")
+        notes.append(f"placeholders that have a default keep it, and are no inputs: {shown}")
     return Ends(tuple(f"{name}:0" for name in inputs if name in used), tuple(outputs), tuple(notes))
 
 
@@ -81,9 +84,13 @@ class _Graph:
     def inputs(self) -> list[str]:
         """The placeholders, in the file's order; those with a default only where there are no others."""
         plain = [name for name, node in self.nodes.items() if node.op in _PLACEHOLDERS]
-        defaulted = [name for name, node in self.nodes.items() if node.op == _DEFAULTED]
+        defaulted = self.defaulted()
         settings = [name for name in defaulted if _is_scalar(self.nodes[name])]
         return plain or [name for name in defaulted if name not in settings] or defaulted
+
+    def defaulted(self) -> list[str]:
+        """The placeholders that have a default, in the file's order."""
+        return [name for name, node in self.nodes.items() if node.op == _DEFAULTED]
 
     def last_nodes(self) -> str:
         return ", ".join(list(self.nodes)[-5:])

@@ -83,7 +83,8 @@ class Bitwise:
         mask = next((operand for operand in operands if not isinstance(operand, str)), None)
         utils.make_sure(
             mask is not None and mask.size == 1,
-            "before opset 18 ONNX has bitwise operators with a constant mask only",
+            "only a mask that is constant is converted: ONNX had no such operators in opset 17, out of which "
+            "models are raised",
         )
         bits = np.asarray(mask).reshape(()).astype(np.int64)
         wide = formula.cast(x, onnx.TensorProto.INT64)

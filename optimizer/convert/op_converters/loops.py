@@ -51,6 +51,8 @@ class While:
         for written in reversed(list(_written(ctx, node))):
             if written.before or not _is_in_order(ctx, node, written):
                 node = _ordered(ctx, node, written)
+        body = find_function(node.get_attr_str("body"))
+        body.set_shape(body.input_names[0], [])  # the number of the turn, which ONNX Runtime wants to know
         controlflow.While.version_7(ctx, node, **fields)
 
 

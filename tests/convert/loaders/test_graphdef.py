@@ -151,6 +151,9 @@ def with_settings(v1: Any) -> None:
 def test_placeholders_with_a_default_take_it_and_are_no_inputs(tmp_path: Path) -> None:
     conversion, workspace = convert(graph(tmp_path, with_settings), "graphdef", tmp_path)
     assert [spec.name for spec in conversion.inputs] == ["x"]
+    assert "placeholders that have a default keep it, and are no inputs: keep_prob, is_training" in (
+        conversion.notes
+    )
     value = np.array([[1.0, -2.0, 0.5]], np.float32)
     (found,) = open_session(workspace.converted).run({"x": value}).values()
     np.testing.assert_allclose(found, value, rtol=1e-7)

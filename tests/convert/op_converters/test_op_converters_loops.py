@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keras_models import convert
 from op_models import convert_function, is_same
 
 from optimizer.runtime import open_session
@@ -108,3 +109,21 @@ def test_lists_of_loops_have_their_elements_in_order(tmp_path: Path, name: str) 
         x = np.random.default_rng(steps).normal(size=(2, steps, 3)).astype(np.float32)
         computed = session.run({"x": x})
         np.testing.assert_allclose(computed["y"], function(x).numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_loop_of_branches_that_read_a_weight_runs(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.weight = tf.Variable(np.arange(9, dtype=np.float32).reshape(3, 3))
+
+    def row(each: Any) -> Any:
+        positive = tf.reduce_sum(each) > 0
+        return tf.cond(positive, lambda: tf.linalg.matvec(module.weight, each), lambda: each - 1.0)
+
+    rows = tf.TensorSpec((None, 3), tf.float32, name="x")
+    module.serve = tf.function(lambda x: {"y": tf.map_fn(row, x)}, input_signature=[rows])
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=module.serve)
+    conversion, _ = convert(tmp_path / "saved", "savedmodel", tmp_path)
+    assert conversion.parity is not None
+    assert is_same(conversion.parity.outputs[0])
