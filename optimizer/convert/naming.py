@@ -56,10 +56,10 @@ def name_free_axes(proto: onnx.ModelProto) -> None:
                 dimension.Clear()
 
 
-def rename_first_axis(proto: onnx.ModelProto, outputs: Collection[str]) -> None:
-    """Take the name `batch` from outputs whose first axis was seen to be something else, in place."""
-    for value in proto.graph.output:
-        if value.name in outputs and value.type.tensor_type.shape.dim:
+def rename_first_axis(proto: onnx.ModelProto, names: Collection[str]) -> None:
+    """Take the name `batch` from inputs and outputs whose first axis was seen to be something else."""
+    for value in [*proto.graph.input, *proto.graph.output]:
+        if value.name in names and value.type.tensor_type.shape.dim:
             first = value.type.tensor_type.shape.dim[0]
             if first.dim_param == "batch":
                 first.dim_param = f"{value.name}_axis0"

@@ -30,7 +30,7 @@ class Proof:
 
     parity: Parity
     unbatched: frozenset[str]
-    """Outputs whose first axis is free but not the batch."""
+    """Inputs and outputs whose first axis is free but not the batch."""
     fixed_batch: int | None
     """The only batch size that ONNX Runtime took, where the upload takes others."""
 
@@ -220,14 +220,15 @@ def _unproven(empty: list[str]) -> str:
 
 
 def _unbatched(accepted: list[_Attempt], session: Session) -> frozenset[str]:
-    """Outputs with a free first axis that does not follow the batch size."""
-    found = set()
-    for spec in session.outputs:
-        if spec.shape and not isinstance(spec.shape[0], int):
-            converted, _ = accepted[-1].runs[0]  # the first batch is a whole one
-            if converted[spec.name].shape[0] != accepted[-1].size:
-                found.add(spec.name)
-    return frozenset(found)
+    """Outputs with a free first axis that does not follow the batch size; all where inputs differ in it."""
+    inputs, outputs = (
+        {spec.name for spec in specs if spec.shape and not isinstance(spec.shape[0], int)}
+        for specs in (session.inputs, session.outputs)
+    )
+    if any(len({len(feeds[name]) for name in inputs}) > 1 for each in accepted for feeds in each.feeds):
+        return frozenset(inputs | outputs)
+    converted, _ = accepted[-1].runs[0]  # the first batch is a whole one
+    return frozenset(name for name in outputs if len(converted[name]) != accepted[-1].size)
 
 
 def _no_run(attempt: _Attempt, converted: Converted, *, generated: bool) -> OptimizerError:

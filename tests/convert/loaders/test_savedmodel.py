@@ -129,6 +129,25 @@ def test_an_axis_that_is_not_the_batch_is_not_called_batch(tmp_path: Path) -> No
     }
 
 
+def test_first_axes_that_differ_in_the_samples_are_not_called_batch(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    def sums(values: Any, row_splits: Any) -> dict[str, Any]:
+        return {"y": tf.reduce_sum(tf.RaggedTensor.from_row_splits(values, row_splits, validate=False), 1)}
+
+    specs = [tf.TensorSpec((None,), tf.float32, "values"), tf.TensorSpec((None,), tf.int64, "row_splits")]
+    signatures = {"serve": tf.function(sums, input_signature=specs)}
+    calls = tmp_path / "calls"
+    calls.mkdir()
+    for number, splits in enumerate(([0, 2, 5], [0, 1, 1, 7])):
+        values = np.arange(splits[-1], dtype=np.float32)
+        np.savez(calls / f"{number}.npz", values=values, row_splits=np.array(splits))
+    upload = save(tf.Module(), tmp_path, signatures)
+    conversion, _ = convert(upload, "savedmodel", tmp_path, samples=calls)
+    shapes = {spec.name: spec.shape for spec in (*conversion.inputs, *conversion.outputs)}
+    assert shapes == {name: (f"{name}_axis0",) for name in ("values", "row_splits", "y")}
+
+
 def test_an_operator_without_a_converter_is_named_with_its_node(tmp_path: Path) -> None:
     import tensorflow as tf
 
