@@ -79,7 +79,7 @@ def out_of_memory(stage: str, limits: Limits) -> ResourceLimitError:
     """The error of a stage that asked for more memory than it may have."""
     return ResourceLimitError(
         f"The stage {stage} needed more than {gigabytes(limits.memory_bytes)} of memory.",
-        hint="Raise the memory limit, or use a smaller model or batch.",
+        hint="Raise the memory limit, use a smaller model or batch, or give samples if inputs are made up.",
     )
 
 

@@ -15,7 +15,13 @@ from optimizer.convert.cut.savedmodel import cut_savedmodel
 from optimizer.convert.loaders.savedmodel_graph import choose_graph, copy_graph, signatures_of
 from optimizer.convert.prepared import Prepared
 from optimizer.convert.signatures.choose import choose_signature
-from optimizer.errors import InvalidModelError, InvalidOptionsError, OptimizerError, UnsupportedModelError
+from optimizer.errors import (
+    InvalidModelError,
+    InvalidOptionsError,
+    OptimizerError,
+    ResourceLimitError,
+    UnsupportedModelError,
+)
 from optimizer.model import first_line
 from optimizer.workspace import Workspace
 
@@ -75,6 +81,8 @@ def weights_checked(folder: Path) -> Iterator[None]:
     """
     try:
         yield
+    except (UnsupportedModelError, ResourceLimitError, MemoryError):  # which are no fault of the weights
+        raise
     except Exception:
         _refuse_cut_weights(folder / "variables")
         raise
@@ -87,6 +95,8 @@ def _refuse_cut_weights(folder: Path) -> None:
         reader = tf.train.load_checkpoint(str(folder / "variables"))
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
+    except tf.errors.ResourceExhaustedError:
+        return
     except (tf.errors.OpError, IndexError, RuntimeError, ValueError) as error:
         raise InvalidModelError(
             "The SavedModel's weights (variables.index and .data-... in variables/) are cut off, damaged or "

@@ -242,5 +242,5 @@ def _no_run(attempt: _Attempt, converted: Converted, *, generated: bool) -> Opti
         return UnsupportedModelError(f"The converted model does not run: {attempt.reason}.", hint=hint)
     hint = "Check the data against the model's inputs."
     if generated:
-        hint = "The inputs were made up from the model's input specs; give calibration samples instead."
+        hint = "The inputs were made up from the model's input specs; give samples instead."
     return InvalidDataError(f"{converted.runtime} does not run the upload: {attempt.reason}.", hint=hint)
