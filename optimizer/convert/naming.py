@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import onnx
@@ -75,21 +75,21 @@ def fix_batch(proto: onnx.ModelProto, size: int) -> None:
 
 def order_inputs(proto: onnx.ModelProto, names: Sequence[str]) -> None:
     """Put the inputs into an order, in place; it may name some that the model does without."""
-    place = {name: number for number, name in enumerate(names)}
-    _reorder(proto.graph.input, lambda value: place[value.name])
+    _reorder(proto.graph.input, names)
 
 
 def order_outputs(proto: onnx.ModelProto, names: Sequence[str]) -> None:
     """Put the outputs into an order, in place; `names` are those before `onnx_output_name`."""
     inputs = {value.name for value in proto.graph.input}
-    place = {onnx_output_name(name, inputs): number for number, name in enumerate(names)}
-    _reorder(proto.graph.output, lambda value: place[value.name])
+    _reorder(proto.graph.output, [onnx_output_name(name, inputs) for name in names])
 
 
-def _reorder(values: Any, place: Callable[[onnx.ValueInfoProto], int]) -> None:
-    ordered = [onnx.ValueInfoProto.FromString(each.SerializeToString()) for each in sorted(values, key=place)]
+def _reorder(values: Any, names: Sequence[str]) -> None:
+    place = {name: number for number, name in enumerate(names)}
+    ordered = sorted(values, key=lambda value: place[value.name])
+    kept = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in ordered]
     del values[:]
-    values.extend(ordered)
+    values.extend(kept)
 
 
 def unknown_output(asked: str, known: Collection[str]) -> InvalidOptionsError:

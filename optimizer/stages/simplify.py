@@ -48,5 +48,6 @@ def _samples(request: StageRequest) -> list[dict[str, NDArray[Any]]]:
         return []
     size = fixed_batch_of(request.files.read("convert", Conversion).inputs)
     sizes = _SIZES if size is None and not dataset.whole_calls else (size or 1,)
-    first = (next(dataset.batches(range(min(each, dataset.count)), each)).feeds for each in sizes)
+    counts = sorted({min(each, dataset.count) for each in sizes})  # of a single sample no batch of three
+    first = (next(dataset.batches(range(each), each)).feeds for each in counts)
     return [feeds for feeds in first if size is None or {len(feed) for feed in feeds.values()} == {size}]

@@ -1,4 +1,4 @@
-"""Converters for loops that write the elements of their lists in another order than one after the other.
+"""Converters for loops, above all for those that do not write their lists one element after the other.
 
 tf2onnx takes what the turns of a loop write for the list, first turn first. That is so where a turn writes
 the element of its own number and no turn is left out: elsewhere (tf.scan from the back or without a first
@@ -15,9 +15,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from tf2onnx import utils
-from tf2onnx.handler import tf_op
+from tf2onnx.handler import tf_op, tfl_op
 from tf2onnx.onnx_opset import controlflow
 from tf2onnx.tf_loader import find_function
+from tf2onnx.tflite_handlers import tfl_controlflow
 
 from optimizer.convert.op_converters.formula import Formula
 
@@ -54,6 +55,21 @@ class While:
         body = find_function(node.get_attr_str("body"))
         body.set_shape(body.input_names[0], [])  # the number of the turn, which ONNX Runtime wants to know
         controlflow.While.version_7(ctx, node, **fields)
+
+
+@tfl_op("TFL_WHILE")
+class TfliteWhile:
+    """A loop of TFLite; tf2onnx takes an input for as large as the first result of what computes it."""
+
+    @classmethod
+    def version_7(cls, ctx: Any, node: Any, **fields: Any) -> None:
+        """Convert one node."""
+        for place, (name, source) in enumerate(zip(node.input, node.inputs, strict=True)):
+            if source is not None and name != source.output[0]:
+                shapes, dtypes = [ctx.get_shape(name)], [ctx.get_dtype(name)]
+                copied = ctx.make_node("Identity", [name], shapes=shapes, dtypes=dtypes)
+                ctx.replace_input(node, name, copied.output[0], place)
+        tfl_controlflow.TflWhile.version_7(ctx, node, **fields)
 
 
 @tf_op("TensorListStack")
@@ -126,7 +142,7 @@ def _counts(ctx: Any, node: Any, place: int) -> bool:
     names = [None if source is None else source.output[0] for source in sources]
     if body.input_names[place] not in names:
         return False
-    return bool(_started(ctx, node, body, sources[1 - names.index(body.input_names[place])]) == 1)
+    return bool(_held(ctx, node, body, sources[1 - names.index(body.input_names[place])]) == 1)
 
 
 def _goes_through(ctx: Any, node: Any, size: NDArray[Any] | None) -> bool:
@@ -134,7 +150,7 @@ def _goes_through(ctx: Any, node: Any, size: NDArray[Any] | None) -> bool:
 
     A size that is known only when the model runs is taken for the number of turns if that is so too.
     """
-    condition, body = (find_function(node.get_attr_str(name)) for name in ("cond", "body"))
+    condition = find_function(node.get_attr_str("cond"))
     limits = []
     for each in condition.get_nodes():
         if each.type not in _COUNTING:
@@ -145,22 +161,18 @@ def _goes_through(ctx: Any, node: Any, size: NDArray[Any] | None) -> bool:
                 return False
             if not _counts(ctx, node, condition.input_names.index(counter.output[0])):
                 return False
-            if limit is not None and limit.output[0] in condition.input_names:
-                limit = body.inputs[condition.input_names.index(limit.output[0])]
-                limits.append(_started(ctx, node, body, limit))
-            else:
-                limits.append(None if limit is None else _constant(condition, limit.output[0]))
+            limits.append(_held(ctx, node, condition, limit))
     known = [int(limit) for limit in limits if limit is not None]
     return min(known) == size if len(known) == len(limits) and known else size is None and not known
 
 
-def _started(ctx: Any, node: Any, body: Any, source: Any) -> NDArray[Any] | None:
-    """The value of a node of the body, if it is a constant there or ahead of the loop."""
-    if source is not None and source.output[0] in body.input_names:
-        place = body.input_names.index(source.output[0])
-        stays = _source(body, body.outputs[place]) is source
-        return _constant(ctx, node.input[place]) if stays else None
-    return None if source is None else _constant(body, source.output[0])
+def _held(ctx: Any, node: Any, graph: Any, source: Any) -> NDArray[Any] | None:
+    """The value of a node of a loop's body or condition, if it is a constant there or ahead of the loop."""
+    if source is None or source.output[0] not in graph.input_names:
+        return None if source is None else _constant(graph, source.output[0])
+    place, body = graph.input_names.index(source.output[0]), find_function(node.get_attr_str("body"))
+    stays = _source(body, body.outputs[place]) is body.inputs[place]
+    return _constant(ctx, node.input[place]) if stays else None
 
 
 def _constant(graph: Any, name: str) -> NDArray[Any] | None:

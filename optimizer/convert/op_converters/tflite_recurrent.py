@@ -1,4 +1,4 @@
-"""TFLite's fused recurrent layers become ONNX's; its loops."""
+"""TFLite's fused recurrent layers become ONNX's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tf2onnx import utils
 from tf2onnx.handler import tfl_op
-from tf2onnx.tflite_handlers.tfl_controlflow import TflWhile
 
 from optimizer.convert.op_converters.formula import Formula
 from optimizer.convert.tflite_graph.omitted_inputs import OMITTED
@@ -88,18 +87,3 @@ def _scaled(graph: Any, node: Any, value: NDArray[Any]) -> NDArray[Any]:
     shape = [-1 if index == axis else 1 for index in range(value.ndim)]
     wide = [part.reshape(shape) if part.size > 1 else part for part in numbers]
     return np.asarray((value.astype(np.float32) - wide[1]) * wide[0], np.float32)
-
-
-@tfl_op("TFL_WHILE")
-class Loop:
-    """A loop; tf2onnx takes an input for as large as the first result of what computes it."""
-
-    @classmethod
-    def version_7(cls, ctx: Any, node: Any, **fields: Any) -> None:
-        """Convert one node."""
-        for place, (name, source) in enumerate(zip(node.input, node.inputs, strict=True)):
-            if source is not None and name != source.output[0]:
-                shapes, dtypes = [ctx.get_shape(name)], [ctx.get_dtype(name)]
-                copied = ctx.make_node("Identity", [name], shapes=shapes, dtypes=dtypes)
-                ctx.replace_input(node, name, copied.output[0], place)
-        TflWhile.version_7(ctx, node, **fields)
